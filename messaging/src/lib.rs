@@ -1,0 +1,35 @@
+//! Messages between the ledger and its consumers.
+//!
+//! - [`topic`], [`message`], [`envelope`]: what is sent, and on which lane, so that order holds per topic and key.
+//! - [`broker`]: the port to a message broker; [`memory`] is the adapter for tests, the `rocketmq` crate the real one, and
+//!   [`conformance`] what each of them must pass.
+//! - [`handler`], [`runtime`]: how consumers work: gather, apply, acknowledge; retry; give up on one message without
+//!   losing the order of its key.
+//! - [`inbox`], [`dead_letter`]: what of that is remembered in Postgres.
+//!
+//! Delivery is at least once. Effects happen once, because each consumer remembers the `messageId` in the transaction of
+//! the effect.
+
+pub mod broker;
+pub mod conformance;
+pub mod dead_letter;
+pub mod envelope;
+pub mod handler;
+pub mod inbox;
+pub mod memory;
+pub mod message;
+pub mod metric;
+pub mod received;
+pub mod runtime;
+pub mod topic;
+
+pub use broker::{
+    Broker, BrokerError, Consumer, Delivery, OutgoingMessage, Producer, QueueRef, SendError, property,
+};
+pub use envelope::{Envelope, outbox_message};
+pub use handler::{Effect, HandleError, Handler, consumer_group};
+pub use memory::InMemoryBroker;
+pub use message::MessageData;
+pub use received::{Poison, ReceivedMessage};
+pub use runtime::{ConsumerRuntime, RuntimeConfig, RuntimeError, StepReport};
+pub use topic::{LANES, QUEUES_PER_TOPIC, Topic, lane_of, lane_parts};

@@ -1,0 +1,68 @@
+//! What a consumer does with its messages.
+
+use async_trait::async_trait;
+use thiserror::Error;
+
+use crate::received::{Poison, ReceivedMessage};
+use crate::topic::Topic;
+
+/// Prefix of every consumer group's name.
+pub const CONSUMER_GROUP_PREFIX: &str = "ticket-consumer-group-";
+
+/// The consumer group of the consumer with this short name.
+pub fn consumer_group(consumer: &str) -> String {
+    format!("{CONSUMER_GROUP_PREFIX}{consumer}")
+}
+
+/// A processor or a projection.
+///
+/// Delivery is at least once: the handler writes each `messageId` in the transaction of its effect (an append's unique key,
+/// or [`crate::inbox::claim`]) and answers [`Effect::Duplicate`] when it was there before.
+///
+/// Order is per ordering key. A batch comes in arrival order, and a message that fails blocks the later ones of the batch
+/// with the same ordering key: the handler must not apply those, and answers [`HandleError::Behind`] for them. The runtime
+/// brings them again, after the one that failed. A batch may be given again in other company, also as halves of itself
+/// when all of it failed or the handler panicked, so that one bad message takes no other with it.
+#[async_trait]
+pub trait Handler: Send + Sync {
+    /// Short name; the group is `ticket-consumer-group-<name>`.
+    fn name(&self) -> &'static str;
+
+    /// What the group subscribes to.
+    fn topics(&self) -> &'static [Topic];
+
+    /// Applies a batch. One result per message, in the same order.
+    async fn handle(&self, batch: &[ReceivedMessage]) -> Vec<Result<Effect, HandleError>>;
+}
+
+/// What became of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// It has had its effect now.
+    Applied,
+    /// It had had its effect before.
+    Duplicate,
+}
+
+/// Why a message was not applied.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum HandleError {
+    /// Something it needs is away: tried again, backing off, for as long as it takes.
+    #[error("{0}")]
+    Transient(String),
+    /// It failed by itself: tried again a bounded number of times, then a dead letter.
+    #[error("{0}")]
+    Failed(String),
+    /// It can never succeed: a dead letter now.
+    #[error("{0}")]
+    Poison(String),
+    /// Not tried, because an earlier message of its ordering key was not applied.
+    #[error("waits behind an earlier message of its ordering key")]
+    Behind,
+}
+
+impl From<Poison> for HandleError {
+    fn from(poison: Poison) -> Self {
+        HandleError::Poison(poison.reason)
+    }
+}

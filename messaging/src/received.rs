@@ -1,0 +1,215 @@
+//! A delivered message, checked against the contract. What does not hold is poison, with a reason a person can read.
+
+use std::collections::HashMap;
+
+use domain::Mode;
+use event_store::{CommandKey, Metadata};
+use serde_json::value::RawValue;
+use thiserror::Error;
+use uuid::Uuid;
+
+use crate::broker::{Delivery, property};
+use crate::envelope::Envelope;
+use crate::message::{
+    EmailNotification, MessageData, OrderCancel, OrderCreate, OrderPayment, OrderStatusUpdate, SmsNotification,
+    StockDeduct, StockLock, StockRollback, StockSync, UserNotification,
+};
+use crate::topic::Topic;
+
+/// A message that keeps the contract.
+#[derive(Clone, Debug)]
+pub struct ReceivedMessage {
+    pub message_id: Uuid,
+    pub topic: Topic,
+    pub ordering_key: String,
+    /// Epoch milliseconds.
+    pub timestamp: i64,
+    pub source: String,
+    pub version: String,
+    pub data: Box<RawValue>,
+    pub stream_id: Option<String>,
+    pub stream_version: Option<u64>,
+    /// Ledger position of the event that caused the message.
+    pub position: Option<i64>,
+    pub correlation_id: Option<String>,
+    pub causation_id: Option<String>,
+    pub traceparent: Option<String>,
+    pub mode: Option<Mode>,
+    /// Sent again on purpose, by a replay.
+    pub replay: bool,
+}
+
+/// A message that can never be handled.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{reason}")]
+pub struct Poison {
+    pub reason: String,
+}
+
+impl Poison {
+    fn new(reason: impl Into<String>) -> Self {
+        Poison { reason: reason.into() }
+    }
+}
+
+impl ReceivedMessage {
+    /// Checks a delivery against the contract.
+    pub fn parse(delivery: &Delivery) -> Result<ReceivedMessage, Poison> {
+        Self::from_parts(&delivery.queue.topic, &delivery.body, &delivery.properties)
+    }
+
+    /// Checks a message by its parts, as a dead letter keeps them.
+    pub fn from_parts(
+        topic: &str,
+        body: &[u8],
+        properties: &HashMap<String, String>,
+    ) -> Result<ReceivedMessage, Poison> {
+        let topic = Topic::parse(topic).ok_or_else(|| Poison::new(format!("unknown topic {topic}")))?;
+        let envelope: Envelope = serde_json::from_slice(body)
+            .map_err(|error| Poison::new(format!("body is no message envelope: {error}")))?;
+        check_version(&envelope.version)?;
+        check_event_type(topic, &envelope.event_type)?;
+        let key_in_data = ordering_key_of(topic, &envelope.data)?;
+        let text = |name: &str| properties.get(name).filter(|value| !value.is_empty()).cloned();
+        Ok(ReceivedMessage {
+            message_id: envelope.message_id,
+            topic,
+            ordering_key: text(property::ORDERING_KEY).unwrap_or(key_in_data),
+            timestamp: envelope.timestamp,
+            source: envelope.source,
+            version: envelope.version,
+            data: envelope.data,
+            stream_id: text(property::STREAM_ID),
+            stream_version: number(properties, property::STREAM_VERSION)?,
+            position: number(properties, property::POSITION)?,
+            correlation_id: text(property::CORRELATION_ID),
+            causation_id: text(property::CAUSATION_ID),
+            traceparent: text(property::TRACEPARENT),
+            mode: mode(properties)?,
+            replay: properties.get(property::REPLAY).is_some_and(|value| value == "true"),
+        })
+    }
+
+    /// The data as its type.
+    pub fn decode<D: MessageData>(&self) -> Result<D, Poison> {
+        if D::TOPIC != self.topic {
+            return Err(Poison::new(format!("a message of {} is not one of {}", self.topic, D::TOPIC)));
+        }
+        decode(self.topic, &self.data)
+    }
+
+    /// Metadata for what this message causes.
+    pub fn metadata(&self) -> Metadata {
+        Metadata {
+            correlation_id: self.correlation_id.clone(),
+            causation_id: Some(self.message_id.to_string()),
+            actor: None,
+            traceparent: self.traceparent.clone(),
+            mode: self.mode,
+        }
+    }
+
+    /// The unique key that makes this message's append happen once per consumer.
+    pub fn inbox_key(&self, consumer: &str) -> CommandKey {
+        CommandKey {
+            scope: format!("inbox:{consumer}"),
+            key: self.message_id.to_string(),
+            request_hash: None,
+        }
+    }
+}
+
+/// What can still be told of a message that does not parse: enough to keep its order and to find it again.
+pub(crate) struct Remains {
+    pub message_id: Option<Uuid>,
+    pub ordering_key: Option<String>,
+}
+
+impl Remains {
+    pub(crate) fn of(delivery: &Delivery) -> Remains {
+        let body: Option<serde_json::Value> = serde_json::from_slice(&delivery.body).ok();
+        let body = body.as_ref();
+        Remains {
+            message_id: body
+                .and_then(|body| body.get("messageId")?.as_str())
+                .and_then(|id| Uuid::parse_str(id).ok()),
+            ordering_key: delivery
+                .properties
+                .get(property::ORDERING_KEY)
+                .filter(|key| !key.is_empty())
+                .cloned()
+                .or_else(|| ordering_member(&delivery.queue.topic, body?)),
+        }
+    }
+}
+
+fn ordering_member(topic: &str, body: &serde_json::Value) -> Option<String> {
+    let member = Topic::parse(topic)?.ordering_member();
+    match body.get("data")?.get(member)? {
+        serde_json::Value::String(key) if !key.is_empty() => Some(key.clone()),
+        serde_json::Value::Number(key) => Some(key.to_string()),
+        _ => None,
+    }
+}
+
+fn check_version(version: &str) -> Result<(), Poison> {
+    let (major, minor) = version.split_once('.').unwrap_or((version, "0"));
+    if minor.is_empty() || !minor.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(Poison::new(format!("version {version:?} is not of the form 1.x")));
+    }
+    if major != "1" {
+        return Err(Poison::new(format!("version {version:?} is not supported, only 1.x is")));
+    }
+    Ok(())
+}
+
+fn check_event_type(topic: Topic, event_type: &str) -> Result<(), Poison> {
+    match Topic::of_event_type(event_type) {
+        Some(of) if of == topic => Ok(()),
+        Some(of) => Err(Poison::new(format!("eventType {event_type} belongs to topic {of}, not to {topic}"))),
+        None => Err(Poison::new(format!("unknown eventType {event_type:?}"))),
+    }
+}
+
+fn ordering_key_of(topic: Topic, data: &RawValue) -> Result<String, Poison> {
+    fn key<D: MessageData>(topic: Topic, data: &RawValue) -> Result<String, Poison> {
+        decode::<D>(topic, data).map(|data| data.ordering_key())
+    }
+    match topic {
+        Topic::OrderCreate => key::<OrderCreate>(topic, data),
+        Topic::OrderPayment => key::<OrderPayment>(topic, data),
+        Topic::OrderCancel => key::<OrderCancel>(topic, data),
+        Topic::OrderStatusUpdate => key::<OrderStatusUpdate>(topic, data),
+        Topic::StockLock => key::<StockLock>(topic, data),
+        Topic::StockDeduct => key::<StockDeduct>(topic, data),
+        Topic::StockRollback => key::<StockRollback>(topic, data),
+        Topic::StockSync => key::<StockSync>(topic, data),
+        Topic::UserNotification => key::<UserNotification>(topic, data),
+        Topic::SmsNotification => key::<SmsNotification>(topic, data),
+        Topic::EmailNotification => key::<EmailNotification>(topic, data),
+    }
+}
+
+fn decode<D: MessageData>(topic: Topic, data: &RawValue) -> Result<D, Poison> {
+    serde_json::from_str(data.get())
+        .map_err(|error| Poison::new(format!("data is none of {}: {error}", topic.event_type())))
+}
+
+fn number<N: std::str::FromStr>(properties: &HashMap<String, String>, name: &str) -> Result<Option<N>, Poison> {
+    properties
+        .get(name)
+        .filter(|value| !value.is_empty())
+        .map(|value| {
+            value.parse().map_err(|_| Poison::new(format!("property {name} is no number: {value:?}")))
+        })
+        .transpose()
+}
+
+fn mode(properties: &HashMap<String, String>) -> Result<Option<Mode>, Poison> {
+    match properties.get(property::MODE).map(String::as_str) {
+        None | Some("") => Ok(None),
+        Some("async") => Ok(Some(Mode::Async)),
+        Some("sync") => Ok(Some(Mode::Sync)),
+        Some(other) => Err(Poison::new(format!("property mode is neither async nor sync: {other:?}"))),
+    }
+}
