@@ -11,20 +11,14 @@ pub(crate) struct Account {
     pub gid: u32,
 }
 
-const OVERFLOW: Account = Account {
-    uid: 65534,
-    gid: 65534,
-};
+const OVERFLOW: Account = Account { uid: 65534, gid: 65534 };
 
 /// `None` when we are an ordinary user: children run as we do. Data that exists stays with its owner.
 pub(crate) fn choose(existing_data: &Path) -> Option<Account> {
     if !is_root() {
         return None;
     }
-    let owner = fs::metadata(existing_data).ok().map(|data| Account {
-        uid: data.uid(),
-        gid: data.gid(),
-    });
+    let owner = fs::metadata(existing_data).ok().map(|data| Account { uid: data.uid(), gid: data.gid() });
     owner
         .filter(|account| account.uid != 0)
         .or_else(|| by_name("postgres"))
@@ -61,12 +55,7 @@ impl Account {
 
 fn by_name(name: &str) -> Option<Account> {
     let passwd = fs::read_to_string("/etc/passwd").ok()?;
-    let entry = passwd
-        .lines()
-        .map(|line| line.split(':').collect::<Vec<_>>())
-        .find(|fields| fields.first() == Some(&name))?;
-    Some(Account {
-        uid: entry.get(2)?.parse().ok()?,
-        gid: entry.get(3)?.parse().ok()?,
-    })
+    let entry =
+        passwd.lines().map(|line| line.split(':').collect::<Vec<_>>()).find(|fields| fields.first() == Some(&name))?;
+    Some(Account { uid: entry.get(2)?.parse().ok()?, gid: entry.get(3)?.parse().ok()? })
 }

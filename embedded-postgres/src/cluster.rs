@@ -57,8 +57,7 @@ impl Cluster {
     pub(crate) fn is_ready(&self, pid: u32) -> bool {
         let pid_file = fs::read_to_string(pid_file(&self.home)).unwrap_or_default();
         let mut lines = pid_file.lines();
-        lines.next() == Some(&pid.to_string())
-            && lines.nth(6).is_some_and(|status| status.trim() == "ready")
+        lines.next() == Some(&pid.to_string()) && lines.nth(6).is_some_and(|status| status.trim() == "ready")
     }
 
     pub(crate) fn log_tail(&self) -> String {
@@ -73,25 +72,14 @@ impl Cluster {
 /// Held by us and released by the kernel when we end, so that it can never be stale.
 fn lock(home: &Path) -> Result<File> {
     let path = home.join("lock");
-    let directory = |source| EmbeddedPostgresError::Directory {
-        path: path.clone(),
-        source,
-    };
-    let mut file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .read(true)
-        .write(true)
-        .open(&path)
-        .map_err(directory)?;
+    let directory = |source| EmbeddedPostgresError::Directory { path: path.clone(), source };
+    let mut file =
+        OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path).map_err(directory)?;
     // SAFETY: flock takes an open descriptor, which `file` holds.
     if unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } != 0 {
         let mut pid = String::new();
         file.read_to_string(&mut pid).map_err(directory)?;
-        return Err(EmbeddedPostgresError::InUse {
-            path: home.to_owned(),
-            pid: format!("of process {}", pid.trim()),
-        });
+        return Err(EmbeddedPostgresError::InUse { path: home.to_owned(), pid: pid.trim().to_owned() });
     }
     file.set_len(0).map_err(directory)?;
     write!(file, "{}", std::process::id()).map_err(directory)?;
@@ -108,10 +96,7 @@ fn wait_for_previous_server(home: &Path, deadline: Instant) -> Result<()> {
             return fs::remove_file(&path).map_err(EmbeddedPostgresError::directory(&path));
         }
         if Instant::now() > deadline {
-            return Err(EmbeddedPostgresError::InUse {
-                path: home.to_owned(),
-                pid: pid.to_owned(),
-            });
+            return Err(EmbeddedPostgresError::InUse { path: home.to_owned(), pid: pid.to_owned() });
         }
         std::thread::sleep(POLL);
     }
@@ -138,8 +123,7 @@ fn create(launcher: &Launcher, config: &EmbeddedPostgresConfig) -> Result<()> {
     if partial.exists() {
         fs::remove_dir_all(&partial).map_err(EmbeddedPostgresError::directory(&partial))?;
     }
-    make_private_dir(&partial, launcher.account)
-        .map_err(EmbeddedPostgresError::directory(&partial))?;
+    make_private_dir(&partial, launcher.account).map_err(EmbeddedPostgresError::directory(&partial))?;
     let reachable = Reachable::new(&partial, launcher.account)?;
     initdb(launcher, &reachable, config.fsync)?;
     if config.authentication == Authentication::Password {
@@ -165,26 +149,15 @@ fn initdb(launcher: &Launcher, data: &Reachable, fsync: bool) -> Result<()> {
     }
     let output = command
         .output()
-        .map_err(|source| EmbeddedPostgresError::Spawn {
-            program: launcher.bin_dir.join("initdb"),
-            source,
-        })?;
+        .map_err(|source| EmbeddedPostgresError::Spawn { program: launcher.bin_dir.join("initdb"), source })?;
     succeeded(data.path(), &output)
 }
 
 /// Sets the password in single-user mode, before anybody could connect without one.
-fn require_password(
-    launcher: &Launcher,
-    data: &Reachable,
-    home: &Path,
-    partial: &Path,
-) -> Result<()> {
+fn require_password(launcher: &Launcher, data: &Reachable, home: &Path, partial: &Path) -> Result<()> {
     let password = write_new_password(home)?;
     let program = launcher.bin_dir.join("postgres");
-    let spawn_error = |source| EmbeddedPostgresError::Spawn {
-        program: program.clone(),
-        source,
-    };
+    let spawn_error = |source| EmbeddedPostgresError::Spawn { program: program.clone(), source };
     let mut child = launcher
         .command("postgres", libc::SIGKILL, Some(data))
         .args(["--single", "-D"])
@@ -201,8 +174,7 @@ fn require_password(
     succeeded(data.path(), &child.wait_with_output().map_err(spawn_error)?)?;
     // The file is there and keeps its owner; only what it says changes.
     let rules = partial.join("pg_hba.conf");
-    fs::write(&rules, "host all all 127.0.0.1/32 scram-sha-256\n")
-        .map_err(EmbeddedPostgresError::directory(&rules))
+    fs::write(&rules, "host all all 127.0.0.1/32 scram-sha-256\n").map_err(EmbeddedPostgresError::directory(&rules))
 }
 
 fn succeeded(data: &Path, output: &Output) -> Result<()> {

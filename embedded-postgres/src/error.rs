@@ -15,12 +15,9 @@ pub enum EmbeddedPostgresError {
     BadBinaries { path: PathBuf, reason: String },
     /// A file or directory of ours cannot be made or read.
     #[error("cannot use {}: {source}", path.display())]
-    Directory {
-        path: PathBuf,
-        source: std::io::Error,
-    },
+    Directory { path: PathBuf, source: std::io::Error },
     /// Somebody else runs on the same data.
-    #[error("another PostgreSQL server (pid {pid}) is running on {}", path.display())]
+    #[error("another PostgreSQL server (process {pid}) is running on {}", path.display())]
     InUse { path: PathBuf, pid: String },
     /// The port asked for belongs to somebody else.
     #[error("port {port} on 127.0.0.1 is taken")]
@@ -30,24 +27,13 @@ pub enum EmbeddedPostgresError {
     InitFailed { path: PathBuf, output: String },
     /// A program of PostgreSQL could not be executed.
     #[error("cannot run {}: {source}", program.display())]
-    Spawn {
-        program: PathBuf,
-        source: std::io::Error,
-    },
+    Spawn { program: PathBuf, source: std::io::Error },
     /// The server ended before it was ready.
     #[error("PostgreSQL did not start ({status}); the end of {}:\n{log_tail}", log.display())]
-    StartFailed {
-        status: String,
-        log: PathBuf,
-        log_tail: String,
-    },
+    StartFailed { status: String, log: PathBuf, log_tail: String },
     /// The server is alive and not ready.
     #[error("PostgreSQL was not ready after {seconds} s; the end of {}:\n{log_tail}", log.display())]
-    StartTimeout {
-        seconds: u64,
-        log: PathBuf,
-        log_tail: String,
-    },
+    StartTimeout { seconds: u64, log: PathBuf, log_tail: String },
     /// The server outlived its stop.
     #[error("PostgreSQL (pid {pid}) did not stop within {seconds} s")]
     StopTimeout { pid: u32, seconds: u64 },

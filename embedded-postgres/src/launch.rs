@@ -18,12 +18,7 @@ pub(crate) struct Launcher {
 
 impl Launcher {
     /// A command that receives `death_signal` when the *thread* that spawns it ends.
-    pub(crate) fn command(
-        &self,
-        program: &str,
-        death_signal: i32,
-        data: Option<&Reachable>,
-    ) -> Command {
+    pub(crate) fn command(&self, program: &str, death_signal: i32, data: Option<&Reachable>) -> Command {
         let mut command = Command::new(self.bin_dir.join(program));
         // A working directory the account may not enter makes initdb fail.
         command.current_dir("/").env("LC_ALL", "C").env("TZ", "UTC");
@@ -74,22 +69,13 @@ pub(crate) struct Reachable {
 
 impl Reachable {
     pub(crate) fn new(path: &Path, account: Option<Account>) -> Result<Self, EmbeddedPostgresError> {
-        let directory = |source| EmbeddedPostgresError::Directory {
-            path: path.to_owned(),
-            source,
-        };
+        let directory = |source| EmbeddedPostgresError::Directory { path: path.to_owned(), source };
         let path = path.canonicalize().map_err(directory)?;
         if account.is_none_or(|account| account.can_reach(&path)) {
-            return Ok(Self {
-                path,
-                through: None,
-            });
+            return Ok(Self { path, through: None });
         }
         let through = File::open(&path).map_err(directory)?;
-        Ok(Self {
-            path: PathBuf::from(format!("/proc/self/fd/{}", through.as_raw_fd())),
-            through: Some(through),
-        })
+        Ok(Self { path: PathBuf::from(format!("/proc/self/fd/{}", through.as_raw_fd())), through: Some(through) })
     }
 
     pub(crate) fn path(&self) -> &Path {

@@ -37,12 +37,7 @@ impl EmbeddedPostgres {
             match wait_until_ready(&process, &cluster, deadline, config.start_timeout) {
                 Ok(()) => {
                     tracing::info!(port, pid = process.pid, "PostgreSQL is ready");
-                    return Ok(Self {
-                        process,
-                        cluster,
-                        port,
-                        stop_timeout: config.stop_timeout,
-                    });
+                    return Ok(Self { process, cluster, port, stop_timeout: config.stop_timeout });
                 }
                 Err(error) => {
                     process.kill_and_wait();
@@ -58,11 +53,7 @@ impl EmbeddedPostgres {
         let path = config.data_dir.clone();
         tokio::task::spawn_blocking(move || Self::start(config))
             .await
-            .unwrap_or_else(|join| {
-                Err(EmbeddedPostgresError::directory(path)(
-                    std::io::Error::other(join),
-                ))
-            })
+            .unwrap_or_else(|join| Err(EmbeddedPostgresError::directory(path)(std::io::Error::other(join))))
     }
 
     /// The address of the database `postgres`, password included.
@@ -117,10 +108,7 @@ impl EmbeddedPostgres {
         if self.process.wait(self.stop_timeout) {
             return Ok(());
         }
-        Err(EmbeddedPostgresError::StopTimeout {
-            pid: self.process.pid,
-            seconds: self.stop_timeout.as_secs() * 2,
-        })
+        Err(EmbeddedPostgresError::StopTimeout { pid: self.process.pid, seconds: self.stop_timeout.as_secs() * 2 })
     }
 }
 
@@ -152,17 +140,12 @@ fn server_command(
         .map_err(EmbeddedPostgresError::directory(&cluster.log))?;
     // Data that nobody will read again needs no orderly end.
     let death_signal = if config.fsync { libc::SIGINT } else { libc::SIGQUIT };
-    let mut command = cluster
-        .launcher
-        .command("postgres", death_signal, Some(&cluster.data));
+    let mut command = cluster.launcher.command("postgres", death_signal, Some(&cluster.data));
     command.arg("-D").arg(cluster.data.path());
     for setting in settings(config, port) {
         command.args(["-c", &setting]);
     }
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(log);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
     Ok(command)
 }
 
@@ -254,9 +237,8 @@ impl Process {
         let exit = Arc::new((Mutex::new(None), Condvar::new()));
         let (started, start) = channel();
         let watcher = Arc::clone(&exit);
-        let spawned = thread::Builder::new()
-            .name("postgres".to_owned())
-            .spawn(move || watch(command, &started, &watcher));
+        let spawned =
+            thread::Builder::new().name("postgres".to_owned()).spawn(move || watch(command, &started, &watcher));
         let spawn_error = |source| EmbeddedPostgresError::Spawn { program, source };
         match spawned.and_then(|_| receive(&start)) {
             Ok(pid) => Ok(Self { pid, exit }),

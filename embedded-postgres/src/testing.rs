@@ -82,11 +82,7 @@ impl TestServer {
         unsafe {
             libc::atexit(remove_at_exit);
         }
-        Ok(Self {
-            postgres,
-            dir,
-            _lock: lock,
-        })
+        Ok(Self { postgres, dir, _lock: lock })
     }
 }
 
@@ -116,18 +112,11 @@ fn remove_dead(base: &Path) {
 }
 
 fn try_lock(dir: &Path) -> std::io::Result<File> {
-    lock_file(
-        &dir.join("test-process.lock"),
-        libc::LOCK_EX | libc::LOCK_NB,
-    )
+    lock_file(&dir.join("test-process.lock"), libc::LOCK_EX | libc::LOCK_NB)
 }
 
 fn lock_file(path: &Path, operation: i32) -> std::io::Result<File> {
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(path)?;
+    let file = OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
     // SAFETY: flock takes an open descriptor, which `file` holds.
     if unsafe { libc::flock(file.as_raw_fd(), operation) } != 0 {
         return Err(std::io::Error::last_os_error());
