@@ -1,0 +1,1 @@
+//! Taking away what is no longer needed, in bounded steps.
