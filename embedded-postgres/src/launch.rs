@@ -22,6 +22,8 @@ impl Launcher {
         let mut command = Command::new(self.bin_dir.join(program));
         // A working directory the account may not enter makes initdb fail.
         command.current_dir("/").env("LC_ALL", "C").env("TZ", "UTC");
+        // Ctrl-C in a terminal reaches our own group only: we stop the server once those who use it have finished.
+        command.process_group(0);
         for inherited in ["PGDATA", "PGPORT", "PGHOST", "PGUSER", "PGOPTIONS"] {
             command.env_remove(inherited);
         }
