@@ -1,0 +1,44 @@
+//! Read models: what people and lists are shown of the ledger.
+//!
+//! - [`orders`], [`stock`], [`notifications`]: a read model each, its row, its fold and its queries.
+//! - [`read_model`]: what they have in common; the fold of a batch, live and rebuilt alike.
+//! - [`projector`], [`run`]: keeping them up to date; [`checkpoint`], [`lag`]: how far they are.
+//! - [`verify`]: whether they, the stock and the money add up.
+//!
+//! A read model holds nothing of its own: every row is a fold of one stream, and all of it can be built again. A
+//! projection decides nothing and sends nothing.
+
+mod columns;
+mod config;
+mod current;
+mod error;
+mod hash;
+mod head;
+mod ledger;
+mod page;
+
+pub mod checkpoint;
+pub mod lag;
+pub mod notifications;
+pub mod orders;
+pub mod projector;
+pub mod read_model;
+pub mod run;
+pub mod stock;
+pub mod verify;
+
+pub use checkpoint::{Checkpoints, wait_for};
+pub use config::ProjectorConfig;
+pub use error::ProjectionError;
+pub use hash::TableHash;
+pub use lag::{ProjectionLag, lag};
+pub use notifications::NotificationView;
+pub use orders::{OrderFilter, OrderView};
+pub use page::{MAX_PAGE_ROWS, Page};
+pub use projector::{Applied, Projector, Step};
+pub use read_model::{ReadModel, Table, fold};
+pub use run::Projections;
+pub use stock::StockView;
+
+/// The names of all projections.
+pub const NAMES: [&str; 3] = [OrderView::NAME, StockView::NAME, NotificationView::NAME];

@@ -1,0 +1,71 @@
+//! How far each read model is behind the ledger.
+
+use std::time::Duration;
+
+use sqlx::PgPool;
+use tokio_util::sync::CancellationToken;
+
+use crate::{NAMES, ProjectionError};
+
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Where one projection stands, all of it read in one snapshot.
+#[derive(Debug, Clone, PartialEq, sqlx::FromRow)]
+pub struct ProjectionLag {
+    pub name: String,
+    /// The version of its table that queries see, and the fold that built it.
+    pub active_version: i32,
+    pub code_version: i32,
+    /// The last ledger position applied.
+    pub position: i64,
+    /// The ledger's last position.
+    pub head: i64,
+    /// The age of the oldest event not yet applied, on the database's clock; 0 only when there is none, `None` unknown.
+    pub lag_seconds: Option<f64>,
+}
+
+impl ProjectionLag {
+    /// Events not yet applied.
+    pub fn lag_events(&self) -> i64 {
+        (self.head - self.position).max(0)
+    }
+}
+
+/// The lag of every projection.
+pub async fn lag(pool: &PgPool) -> Result<Vec<ProjectionLag>, ProjectionError> {
+    Ok(sqlx::query_as(include_str!("../sql/lag.sql")).fetch_all(pool).await?)
+}
+
+/// Puts the metrics there before anything is known: a lag that isn't known is NaN, never 0.
+pub fn describe_metrics() {
+    for name in NAMES {
+        metrics::gauge!("ledger_projection_lag_events", "projection" => name).set(f64::NAN);
+        metrics::gauge!("ledger_projection_lag_seconds", "projection" => name).set(f64::NAN);
+        metrics::gauge!("ledger_projection_stopped", "projection" => name).set(0.0);
+        metrics::counter!("ledger_projection_events_total", "projection" => name).absolute(0);
+    }
+}
+
+/// Sets the lag metrics every second until `shutdown`; a second without an answer makes them unknown again.
+pub async fn report(pool: PgPool, shutdown: CancellationToken) {
+    loop {
+        match tokio::time::timeout(REPORT_INTERVAL, lag(&pool)).await {
+            Ok(Ok(lags)) => {
+                for lag in lags {
+                    set(&lag.name, lag.lag_events() as f64, lag.lag_seconds.unwrap_or(f64::NAN));
+                }
+            }
+            _ => NAMES.iter().for_each(|name| set(name, f64::NAN, f64::NAN)),
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(REPORT_INTERVAL) => {}
+        }
+    }
+}
+
+fn set(projection: &str, events: f64, seconds: f64) {
+    let projection = projection.to_owned();
+    metrics::gauge!("ledger_projection_lag_events", "projection" => projection.clone()).set(events);
+    metrics::gauge!("ledger_projection_lag_seconds", "projection" => projection).set(seconds);
+}

@@ -1,0 +1,169 @@
+//! Running projectors: who wakes them, and what happens when one fails.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use messaging::runtime::{ConsumerRuntime, RuntimeConfig};
+use messaging::{Broker, Effect, HandleError, Handler, ReceivedMessage, Topic};
+use sqlx::PgPool;
+use tokio::sync::{Mutex, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::notifications::NotificationView;
+use crate::orders::OrderView;
+use crate::projector::{Projector, Step};
+use crate::read_model::ReadModel;
+use crate::stock::StockView;
+use crate::{Checkpoints, ProjectionError, ProjectorConfig, head, lag};
+
+/// Everything the projectors of a process share.
+#[derive(Clone)]
+pub struct Projections {
+    pub pool: PgPool,
+    pub broker: Arc<dyn Broker>,
+    pub checkpoints: Checkpoints,
+    pub config: ProjectorConfig,
+    pub consumer: RuntimeConfig,
+}
+
+impl Projections {
+    /// Keeps all read models until `shutdown`. One that fails stops alone and tries again, the others go on.
+    pub async fn run(self, shutdown: CancellationToken) {
+        let (head_writer, head) = watch::channel(0);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(head::follow(self.pool.clone(), head_writer, self.config.poll_interval, shutdown.clone()));
+        tasks.spawn(lag::report(self.pool.clone(), shutdown.clone()));
+        tasks.spawn(self.clone().keep::<OrderView>(head.clone(), shutdown.clone()));
+        tasks.spawn(self.clone().keep::<StockView>(head.clone(), shutdown.clone()));
+        tasks.spawn(self.keep::<NotificationView>(head, shutdown));
+        tasks.join_all().await;
+    }
+
+    async fn keep<M: ReadModel>(self, head: watch::Receiver<i64>, shutdown: CancellationToken) {
+        let projector = Projector::<M>::new(self.pool.clone(), self.checkpoints.clone(), self.config.clone());
+        let projector = Arc::new(Mutex::new(projector));
+        let mut delay = self.config.min_retry_delay;
+        loop {
+            let outcome = self.work(&projector, head.clone(), &mut delay, &shutdown).await;
+            // Failed or done, another instance may try, perhaps one that knows better.
+            projector.lock().await.release().await;
+            if shutdown.is_cancelled() {
+                return;
+            }
+            if let Err(error) = outcome {
+                stopped(M::NAME, true);
+                tracing::error!(projection = M::NAME, retry_ms = delay.as_millis() as u64, %error, "projection stopped");
+            }
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = tokio::time::sleep(delay) => {}
+            }
+            delay = (delay * 2).min(self.config.max_retry_delay);
+        }
+    }
+
+    /// Waits for the lease and works while it lasts. The consumer is a member of its group only meanwhile: an instance
+    /// standing by would hold queues it may not take from.
+    async fn work<M: ReadModel>(
+        &self,
+        projector: &Arc<Mutex<Projector<M>>>,
+        mut head: watch::Receiver<i64>,
+        delay: &mut Duration,
+        shutdown: &CancellationToken,
+    ) -> Result<(), ProjectionError> {
+        let pause = self.config.lease_ttl / 3;
+        while projector.lock().await.step(&[]).await? == Step::StandingBy {
+            stopped(M::NAME, false);
+            tokio::select! {
+                () = shutdown.cancelled() => return Ok(()),
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+        stopped(M::NAME, false);
+        *delay = self.config.min_retry_delay;
+        tracing::info!(projection = M::NAME, "projection active");
+
+        let leaving = shutdown.child_token();
+        let consumer = self.consume(projector.clone(), leaving.clone());
+        let outcome = follow_head(projector, &mut head, pause, shutdown).await;
+        leaving.cancel();
+        if let Err(error) = consumer.await {
+            tracing::error!(projection = M::NAME, %error, "consumer ended badly");
+        }
+        outcome
+    }
+
+    fn consume<M: ReadModel>(
+        &self,
+        projector: Arc<Mutex<Projector<M>>>,
+        leaving: CancellationToken,
+    ) -> tokio::task::JoinHandle<()> {
+        let runtime = ConsumerRuntime::new(
+            self.broker.clone(),
+            self.pool.clone(),
+            Arc::new(DrivenByMessages { projector }),
+            self.consumer.clone(),
+        );
+        tokio::spawn(runtime.run(leaving))
+    }
+}
+
+/// Steps whenever the ledger has moved beyond what is applied, and often enough to keep the lease.
+/// Ends when the lease is lost.
+async fn follow_head<M: ReadModel>(
+    projector: &Mutex<Projector<M>>,
+    head: &mut watch::Receiver<i64>,
+    pause: Duration,
+    shutdown: &CancellationToken,
+) -> Result<(), ProjectionError> {
+    loop {
+        let applied = projector.lock().await.position();
+        tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            () = tokio::time::sleep(pause) => {}
+            _ = head.wait_for(|head| *head > applied) => {}
+        }
+        match projector.lock().await.step(&[]).await {
+            Ok(Step::Applied(_)) => {}
+            Ok(Step::StandingBy) | Err(ProjectionError::Fenced { .. }) => {
+                tracing::warn!(projection = M::NAME, "another instance has taken over");
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// What the consumer runtime calls: the messages of a projection are reasons to look at the ledger.
+struct DrivenByMessages<M> {
+    projector: Arc<Mutex<Projector<M>>>,
+}
+
+#[async_trait]
+impl<M: ReadModel> Handler for DrivenByMessages<M> {
+    fn name(&self) -> &'static str {
+        M::CONSUMER
+    }
+
+    fn topics(&self) -> &'static [Topic] {
+        M::TOPICS
+    }
+
+    async fn handle(&self, batch: &[ReceivedMessage]) -> Vec<Result<Effect, HandleError>> {
+        let ids: Vec<Uuid> = batch.iter().map(|message| message.message_id).collect();
+        // No message is at fault when the projection stops: it waits, it never becomes a dead letter.
+        let refused = match self.projector.lock().await.step(&ids).await {
+            Ok(Step::Applied(applied)) => return applied.effects.into_iter().map(Ok).collect(),
+            Ok(Step::StandingBy) => "another instance is active".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        batch.iter().map(|_| Err(HandleError::Transient(refused.clone()))).collect()
+    }
+}
+
+fn stopped(projection: &'static str, stopped: bool) {
+    metrics::gauge!("ledger_projection_stopped", "projection" => projection).set(u8::from(stopped));
+}
