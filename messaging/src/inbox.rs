@@ -23,11 +23,8 @@ pub async fn claim(
     let mut sorted = message_ids.to_vec();
     sorted.sort_unstable();
     sorted.dedup();
-    let claimed: Vec<Uuid> = sqlx::query_scalar(include_str!("inbox/claim.sql"))
-        .bind(consumer)
-        .bind(&sorted)
-        .fetch_all(transaction)
-        .await?;
+    let claimed: Vec<Uuid> =
+        sqlx::query_scalar(include_str!("inbox/claim.sql")).bind(consumer).bind(&sorted).fetch_all(transaction).await?;
     let mut claimed: HashSet<Uuid> = claimed.into_iter().collect();
     Ok(message_ids.iter().map(|id| claimed.remove(id)).collect())
 }

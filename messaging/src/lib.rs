@@ -23,9 +23,7 @@ pub mod received;
 pub mod runtime;
 pub mod topic;
 
-pub use broker::{
-    Broker, BrokerError, Consumer, Delivery, OutgoingMessage, Producer, QueueRef, SendError, property,
-};
+pub use broker::{Broker, BrokerError, Consumer, Delivery, OutgoingMessage, Producer, QueueRef, SendError, property};
 pub use envelope::{Envelope, outbox_message};
 pub use handler::{Effect, HandleError, Handler, consumer_group};
 pub use memory::InMemoryBroker;

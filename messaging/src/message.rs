@@ -3,7 +3,9 @@
 
 use std::fmt;
 
-use domain::{LockId, Money, OrderId, OrderStatus, PaymentId, Quantity, ShowId, TicketTypeId, UserId};
+use domain::{
+    Channel, LockId, Money, NotificationId, OrderId, OrderStatus, PaymentId, Quantity, ShowId, TicketTypeId, UserId,
+};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -78,8 +80,7 @@ pub struct OrderPayment {
 pub struct OrderCancel {
     pub order_id: OrderId,
     pub user_id: UserId,
-    #[serde(default)]
-    pub reason: Option<String>,
+    pub reason: String,
     pub cancel_time: i64,
 }
 
@@ -152,20 +153,20 @@ pub struct StockSync {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct UserNotification {
-    pub notification_id: String,
+    pub notification_id: NotificationId,
     pub user_id: UserId,
     pub order_id: OrderId,
     pub template: String,
     pub title: String,
     pub body: String,
-    pub channels: Vec<String>,
+    pub channels: Vec<Channel>,
 }
 
 /// `sms-notification`: one text message. Its `Debug` hides the phone number, because logs may not hold it.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SmsNotification {
-    pub notification_id: String,
+    pub notification_id: NotificationId,
     pub user_id: UserId,
     pub phone: String,
     pub body: String,
@@ -175,7 +176,7 @@ pub struct SmsNotification {
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EmailNotification {
-    pub notification_id: String,
+    pub notification_id: NotificationId,
     pub user_id: UserId,
     pub email: String,
     pub subject: String,

@@ -62,8 +62,9 @@ pub(crate) fn up(group: &str, is_up: bool) {
     gauge!(UP, "group" => group.to_owned()).set(if is_up { 1.0 } else { 0.0 });
 }
 
-pub(crate) fn dead_letters(group: &str, undelivered: i64) {
-    gauge!(DEAD_LETTERS, "group" => group.to_owned()).set(undelivered as f64);
+/// `None`: it could not be told.
+pub(crate) fn dead_letters(group: &str, undelivered: Option<i64>) {
+    gauge!(DEAD_LETTERS, "group" => group.to_owned()).set(undelivered.map_or(f64::NAN, |count| count as f64));
 }
 
 fn messages(group: &str, topic: Topic, outcome: Outcome) -> metrics::Counter {

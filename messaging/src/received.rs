@@ -111,11 +111,7 @@ impl ReceivedMessage {
 
     /// The unique key that makes this message's append happen once per consumer.
     pub fn inbox_key(&self, consumer: &str) -> CommandKey {
-        CommandKey {
-            scope: format!("inbox:{consumer}"),
-            key: self.message_id.to_string(),
-            request_hash: None,
-        }
+        CommandKey { scope: format!("inbox:{consumer}"), key: self.message_id.to_string(), request_hash: None }
     }
 }
 
@@ -130,9 +126,7 @@ impl Remains {
         let body: Option<serde_json::Value> = serde_json::from_slice(&delivery.body).ok();
         let body = body.as_ref();
         Remains {
-            message_id: body
-                .and_then(|body| body.get("messageId")?.as_str())
-                .and_then(|id| Uuid::parse_str(id).ok()),
+            message_id: body.and_then(|body| body.get("messageId")?.as_str()).and_then(|id| Uuid::parse_str(id).ok()),
             ordering_key: delivery
                 .properties
                 .get(property::ORDERING_KEY)
@@ -199,9 +193,7 @@ fn number<N: std::str::FromStr>(properties: &HashMap<String, String>, name: &str
     properties
         .get(name)
         .filter(|value| !value.is_empty())
-        .map(|value| {
-            value.parse().map_err(|_| Poison::new(format!("property {name} is no number: {value:?}")))
-        })
+        .map(|value| value.parse().map_err(|_| Poison::new(format!("property {name} is no number: {value:?}"))))
         .transpose()
 }
 

@@ -83,22 +83,15 @@ impl Topic {
             | Topic::OrderStatusUpdate
             | Topic::StockRollback => "order-service",
             Topic::StockLock | Topic::StockDeduct | Topic::StockSync => "show-service",
-            Topic::UserNotification | Topic::SmsNotification | Topic::EmailNotification => {
-                "notification-service"
-            }
+            Topic::UserNotification | Topic::SmsNotification | Topic::EmailNotification => "notification-service",
         }
     }
 
     /// The member of `data` that messages of this topic are ordered by.
     pub(crate) const fn ordering_member(self) -> &'static str {
         match self {
-            Topic::OrderCreate
-            | Topic::OrderPayment
-            | Topic::OrderCancel
-            | Topic::OrderStatusUpdate => "orderId",
-            Topic::StockLock | Topic::StockDeduct | Topic::StockRollback | Topic::StockSync => {
-                "ticketTypeId"
-            }
+            Topic::OrderCreate | Topic::OrderPayment | Topic::OrderCancel | Topic::OrderStatusUpdate => "orderId",
+            Topic::StockLock | Topic::StockDeduct | Topic::StockRollback | Topic::StockSync => "ticketTypeId",
             Topic::UserNotification | Topic::SmsNotification | Topic::EmailNotification => "userId",
         }
     }
@@ -110,9 +103,7 @@ impl Topic {
 
     /// The topic that carries this `eventType`.
     pub fn of_event_type(event_type: &str) -> Option<Topic> {
-        Topic::ALL
-            .into_iter()
-            .find(|topic| topic.event_type() == event_type)
+        Topic::ALL.into_iter().find(|topic| topic.event_type() == event_type)
     }
 }
 
@@ -138,10 +129,10 @@ pub fn lane_parts(lane: i16) -> Option<(Topic, u16)> {
 /// FNV-1a, then murmur3's finalizer. Lanes are stored, so this may never change: a key that moved to another queue would
 /// overtake itself. The finalizer is there because FNV's low bits see only the low bits of each byte, and ids in a row
 /// differ in decimal digits: without it queues 0 and 1 get twice their share.
-fn stable_hash(key: &str) -> u64 {
-    let fnv = key.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
+pub(crate) fn stable_hash(key: &str) -> u64 {
+    let fnv = key
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
     let mut mixed = fnv ^ (fnv >> 33);
     mixed = mixed.wrapping_mul(0xff51_afd7_ed55_8ccd);
     mixed ^= mixed >> 33;

@@ -1,0 +1,182 @@
+//! Messages that could not be applied, and those that wait behind them.
+//!
+//! A message that is given up becomes a row in state `dead`. While a (consumer, ordering key) has undelivered rows it is
+//! blocked: later messages of that key become rows in state `behind` and are acknowledged, so that no queue stands still
+//! and no order is broken. A redrive applies a key's rows in order through the consumer's own handler and stops at the
+//! first that fails. Arrivals and redrives of a key exclude each other by an advisory transaction lock, so that no
+//! message slips past the last row while it is being redriven.
+
+mod park;
+mod redrive;
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use sqlx::postgres::PgRow;
+use sqlx::{FromRow, PgPool, Row};
+use thiserror::Error;
+use uuid::Uuid;
+
+pub(crate) use park::{Entry, blocked_keys, park_behind, park_dead};
+pub use redrive::{MAX_ROWS_PER_REDRIVE, Redriven, StoppedAt, redrive};
+
+/// Most rows one [`list`] gives.
+pub const MAX_LIST_ROWS: i64 = 500;
+
+/// Where a dead letter stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeadLetterState {
+    /// Failed itself.
+    Dead,
+    /// Waits for an earlier one of its ordering key.
+    Behind,
+    /// Applied by a redrive.
+    Redriven,
+    /// Given up by a person.
+    Discarded,
+}
+
+impl DeadLetterState {
+    /// As the database and the API have it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            DeadLetterState::Dead => "dead",
+            DeadLetterState::Behind => "behind",
+            DeadLetterState::Redriven => "redriven",
+            DeadLetterState::Discarded => "discarded",
+        }
+    }
+
+    /// Still blocks its ordering key.
+    pub const fn is_undelivered(self) -> bool {
+        matches!(self, DeadLetterState::Dead | DeadLetterState::Behind)
+    }
+
+    fn parse(state: &str) -> Option<Self> {
+        [Self::Dead, Self::Behind, Self::Redriven, Self::Discarded]
+            .into_iter()
+            .find(|candidate| candidate.as_str() == state)
+    }
+}
+
+/// A row of `messaging.dead_letter`.
+#[derive(Clone, Debug)]
+pub struct DeadLetter {
+    pub id: i64,
+    pub consumer: String,
+    pub topic: String,
+    pub broker: String,
+    pub queue: i32,
+    pub queue_offset: i64,
+    pub ordering_key: Option<String>,
+    pub message_id: Option<Uuid>,
+    /// Exactly what came.
+    pub body: Vec<u8>,
+    pub properties: HashMap<String, String>,
+    pub state: DeadLetterState,
+    pub reason: String,
+    pub attempts: i32,
+    pub created_at: DateTime<Utc>,
+    pub resolved_at: Option<DateTime<Utc>>,
+    pub resolved_by: Option<String>,
+}
+
+impl FromRow<'_, PgRow> for DeadLetter {
+    fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
+        let state: String = row.try_get("state")?;
+        Ok(DeadLetter {
+            id: row.try_get("id")?,
+            consumer: row.try_get("consumer")?,
+            topic: row.try_get("topic")?,
+            broker: row.try_get("broker")?,
+            queue: row.try_get("queue")?,
+            queue_offset: row.try_get("queue_offset")?,
+            ordering_key: row.try_get("ordering_key")?,
+            message_id: row.try_get("message_id")?,
+            body: row.try_get("body")?,
+            properties: row.try_get::<sqlx::types::Json<_>, _>("properties")?.0,
+            state: DeadLetterState::parse(&state).ok_or_else(|| sqlx::Error::Decode(state.into()))?,
+            reason: row.try_get("reason")?,
+            attempts: row.try_get("attempts")?,
+            created_at: row.try_get("created_at")?,
+            resolved_at: row.try_get("resolved_at")?,
+            resolved_by: row.try_get("resolved_by")?,
+        })
+    }
+}
+
+/// Why a dead letter could not be worked on.
+#[derive(Debug, Error)]
+pub enum DeadLetterError {
+    /// There is no such row.
+    #[error("there is no dead letter {0}")]
+    NotFound(i64),
+    /// It was redriven or discarded before.
+    #[error("dead letter {id} is {} already", state.as_str())]
+    Resolved { id: i64, state: DeadLetterState },
+    /// A redrive was given another consumer's handler.
+    #[error("dead letter {id} belongs to consumer {consumer}")]
+    OtherConsumer { id: i64, consumer: String },
+    /// Postgres said no.
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+}
+
+/// Which dead letters to list.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Of this consumer only.
+    pub consumer: Option<String>,
+    /// Also those that were redriven or discarded.
+    pub with_resolved: bool,
+    /// After this id, for the next page.
+    pub after_id: i64,
+    /// At most this many, and never more than [`MAX_LIST_ROWS`].
+    pub limit: i64,
+}
+
+/// Dead letters by id, which is the order of arrival within a key.
+pub async fn list(pool: &PgPool, filter: &Filter) -> Result<Vec<DeadLetter>, DeadLetterError> {
+    Ok(sqlx::query_as(include_str!("dead_letter/list.sql"))
+        .bind(filter.consumer.as_deref())
+        .bind(filter.with_resolved)
+        .bind(filter.after_id)
+        .bind(filter.limit.clamp(0, MAX_LIST_ROWS))
+        .fetch_all(pool)
+        .await?)
+}
+
+/// One dead letter.
+pub async fn find(pool: &PgPool, id: i64) -> Result<DeadLetter, DeadLetterError> {
+    sqlx::query_as("SELECT * FROM messaging.dead_letter WHERE id = $1")
+        .bind(id)
+        .fetch_optional(pool)
+        .await?
+        .ok_or(DeadLetterError::NotFound(id))
+}
+
+/// Undelivered rows of a consumer: dead ones and those behind them.
+pub async fn count(pool: &PgPool, consumer: &str) -> Result<i64, DeadLetterError> {
+    Ok(sqlx::query_scalar(include_str!("dead_letter/count.sql")).bind(consumer).fetch_one(pool).await?)
+}
+
+/// Gives one message up. Those behind it stay rows: a redrive of any of them lets the key go on.
+pub async fn discard(pool: &PgPool, id: i64, by: &str) -> Result<(), DeadLetterError> {
+    let discarded = sqlx::query(include_str!("dead_letter/discard.sql")).bind(id).bind(by).execute(pool).await?;
+    if discarded.rows_affected() == 0 {
+        let state = find(pool, id).await?.state;
+        return Err(DeadLetterError::Resolved { id, state });
+    }
+    Ok(())
+}
+
+/// Deletes at most `max_rows` rows that were resolved longer ago than `retention`; returns how many.
+pub async fn forget_resolved(pool: &PgPool, retention: Duration, max_rows: i64) -> Result<u64, DeadLetterError> {
+    let done = sqlx::query(include_str!("dead_letter/forget_resolved.sql"))
+        .bind(retention.as_secs_f64())
+        .bind(max_rows)
+        .execute(pool)
+        .await?;
+    Ok(done.rows_affected())
+}

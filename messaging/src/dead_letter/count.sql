@@ -1,0 +1,3 @@
+SELECT count(*)
+FROM messaging.dead_letter
+WHERE consumer = $1 AND state IN ('dead', 'behind')

@@ -1,0 +1,424 @@
+//! The one loop that all consumers share: gather, apply, acknowledge.
+//!
+//! A step polls what several queues have ready, parses it, parks what is blocked, hands the rest to the handler, and
+//! commits the offsets up to which everything is either applied or a dead letter. Messages that failed wait in memory,
+//! unacknowledged, with the later ones of their key behind them, while other keys go on. A crash at any point brings
+//! the unacknowledged ones again, and the handler's inbox knows those that had their effect.
+
+pub(crate) mod apply;
+mod backlog;
+mod config;
+mod offsets;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sqlx::PgPool;
+use thiserror::Error;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, info, warn};
+
+use crate::broker::{Broker, BrokerError, Consumer, Delivery};
+use crate::dead_letter::{self, Entry};
+use crate::handler::{Effect, HandleError, Handler, consumer_group};
+use crate::metric::{self, Outcome};
+use crate::received::ReceivedMessage;
+use crate::topic::Topic;
+
+use backlog::{Backlog, Work};
+pub use config::RuntimeConfig;
+use offsets::Offsets;
+
+/// Why a step could not be finished. Nothing is lost by it: what was not acknowledged is still here or comes again.
+#[derive(Debug, Error)]
+pub enum RuntimeError {
+    /// The consumer was let go; the next step builds a new one.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    /// Dead letters could not be read or written.
+    #[error("dead letters: {0}")]
+    Database(#[from] sqlx::Error),
+}
+
+/// What one step did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StepReport {
+    /// Messages that came from the broker.
+    pub polled: usize,
+    pub applied: usize,
+    pub duplicate: usize,
+    /// Failed, and will be tried again.
+    pub retried: usize,
+    /// Given up.
+    pub dead_lettered: usize,
+    /// Parked behind a dead letter of their key.
+    pub behind: usize,
+    /// In memory and unacknowledged when the step ended.
+    pub waiting: usize,
+}
+
+/// A member of one consumer group, with its handler.
+pub struct ConsumerRuntime {
+    broker: Arc<dyn Broker>,
+    pool: PgPool,
+    handler: Arc<dyn Handler>,
+    config: RuntimeConfig,
+    group: String,
+    shutdown: CancellationToken,
+    consumer: Option<Box<dyn Consumer>>,
+    backlog: Backlog,
+    offsets: Offsets,
+    reachable_checked_at: Instant,
+    dead_letters_counted_at: Option<Instant>,
+}
+
+impl ConsumerRuntime {
+    /// A member that connects with its first step.
+    pub fn new(
+        broker: Arc<dyn Broker>,
+        pool: PgPool,
+        handler: Arc<dyn Handler>,
+        config: RuntimeConfig,
+    ) -> ConsumerRuntime {
+        let group = consumer_group(handler.name());
+        metric::init(&group, handler.topics());
+        ConsumerRuntime {
+            broker,
+            pool,
+            handler,
+            backlog: Backlog::new(&config),
+            config,
+            group,
+            shutdown: CancellationToken::new(),
+            consumer: None,
+            offsets: Offsets::default(),
+            reachable_checked_at: Instant::now(),
+            dead_letters_counted_at: None,
+        }
+    }
+
+    /// Steps until shutdown, whatever fails. A batch that was handed to the handler is finished first.
+    pub async fn run(mut self, shutdown: CancellationToken) {
+        self.shutdown = shutdown;
+        let mut failing = false;
+        while !self.shutdown.is_cancelled() {
+            self.count_dead_letters().await;
+            match self.step().await {
+                Ok(_) if failing => {
+                    info!(group = self.group, "consumer works again");
+                    failing = false;
+                }
+                Ok(_) => {}
+                Err(problem) => {
+                    if !failing {
+                        warn!(group = self.group, error = %problem, "consumer step failed, trying again");
+                    }
+                    failing = true;
+                    self.pause(Duration::from_millis(self.config.reconnect_wait_ms)).await;
+                }
+            }
+        }
+        self.disconnect().await;
+    }
+
+    /// One round: gather, apply, acknowledge. Waits for messages no longer than the configured poll wait.
+    pub async fn step(&mut self) -> Result<StepReport, RuntimeError> {
+        let mut report = StepReport::default();
+        let worked = self.gather_and_work(&mut report).await;
+        if let Err(RuntimeError::Broker(_)) = &worked {
+            self.disconnect().await;
+        }
+        report.waiting = self.backlog.len();
+        worked.map(|()| report)
+    }
+
+    async fn gather_and_work(&mut self, report: &mut StepReport) -> Result<(), RuntimeError> {
+        report.polled = self.gather().await?;
+        let ready = self.backlog.take_ready(Instant::now());
+        let free = self.park_blocked(ready, report).await?;
+        self.apply(free, report).await?;
+        self.acknowledge().await
+    }
+
+    /// Takes what the queues have ready into the backlog.
+    async fn gather(&mut self) -> Result<usize, RuntimeError> {
+        let mut wait = self.backlog.wait_until_ready(Instant::now(), Duration::from_millis(self.config.poll_wait_ms));
+        let mut room = self.backlog.room().min(self.config.max_batch_messages);
+        if room == 0 {
+            self.pause(wait).await;
+            return Ok(0);
+        }
+        self.connect().await?;
+        let mut polled = 0;
+        let mut gather_until = None;
+        while room > 0 && gather_until.is_none_or(|until| Instant::now() < until) {
+            let deliveries = self.poll(room, wait).await?;
+            if deliveries.is_empty() {
+                break;
+            }
+            polled += deliveries.len();
+            room = room.saturating_sub(deliveries.len());
+            for delivery in deliveries {
+                self.accept(delivery);
+            }
+            wait = Duration::ZERO;
+            gather_until.get_or_insert_with(|| Instant::now() + Duration::from_millis(self.config.gather_ms));
+        }
+        if polled == 0 {
+            self.check_reachable().await?;
+        }
+        Ok(polled)
+    }
+
+    async fn poll(&mut self, max_messages: usize, max_wait: Duration) -> Result<Vec<Delivery>, BrokerError> {
+        let Some(consumer) = self.consumer.as_mut() else {
+            return Ok(Vec::new());
+        };
+        tokio::select! {
+            polled = consumer.poll(max_messages, max_wait) => polled,
+            () = self.shutdown.cancelled() => Ok(Vec::new()),
+        }
+    }
+
+    fn accept(&mut self, delivery: Delivery) {
+        // One that is on its way through already comes again when queues move between members.
+        if self.offsets.track(&delivery.queue, delivery.offset) {
+            self.backlog.push(Work::new(delivery));
+        }
+    }
+
+    /// Makes rows of those whose key has undelivered dead letters, and gives back the others.
+    async fn park_blocked(&mut self, ready: Vec<Work>, report: &mut StepReport) -> Result<Vec<Work>, RuntimeError> {
+        let parked = match self.park_behind(&ready).await {
+            Ok(parked) => parked,
+            Err(problem) => {
+                self.backlog.put_back(ready);
+                return Err(problem.into());
+            }
+        };
+        let mut free = Vec::with_capacity(ready.len());
+        for work in ready {
+            if work.ordering_key().is_some_and(|key| parked.contains(key)) {
+                report.behind += 1;
+                self.settle(&work, Outcome::DeadLettered);
+            } else {
+                free.push(work);
+            }
+        }
+        Ok(free)
+    }
+
+    async fn park_behind(&self, ready: &[Work]) -> Result<HashSet<String>, sqlx::Error> {
+        let keys: Vec<&str> = ready.iter().filter_map(Work::ordering_key).collect();
+        if keys.is_empty() {
+            return Ok(HashSet::new());
+        }
+        let consumer = self.handler.name();
+        let blocked = dead_letter::blocked_keys(&self.pool, consumer, &keys).await?;
+        let entries: Vec<Entry<'_>> = ready
+            .iter()
+            .filter(|work| work.ordering_key().is_some_and(|key| blocked.contains(key)))
+            .map(|work| work.entry(work.waits_because()))
+            .collect();
+        dead_letter::park_behind(&self.pool, consumer, &entries).await
+    }
+
+    async fn apply(&mut self, works: Vec<Work>, report: &mut StepReport) -> Result<(), RuntimeError> {
+        let started_at = Instant::now();
+        let judged = self.judge(works).await;
+        let took = started_at.elapsed();
+        let topics: HashSet<Topic> = judged.iter().filter_map(|(work, _)| work.topic()).collect();
+        for topic in topics {
+            metric::processed(&self.group, topic, took);
+        }
+        self.dispose(judged, report).await
+    }
+
+    /// Each message with its result: from the handler, or poison from the parser.
+    async fn judge(&self, works: Vec<Work>) -> Vec<(Work, Result<Effect, HandleError>)> {
+        let messages: Vec<&ReceivedMessage> = works.iter().filter_map(Work::message).collect();
+        let mut results =
+            apply::apply_side_by_side(&*self.handler, &messages, self.config.handler_partitions).await.into_iter();
+        let judge_one = |work: Work| {
+            let result = match work.poison() {
+                Some(poison) => Err(poison.into()),
+                None => results.next().unwrap_or(Err(HandleError::Behind)),
+            };
+            (work, result)
+        };
+        works.into_iter().map(judge_one).collect()
+    }
+
+    /// Settles what was applied, parks what is given up, and keeps the rest for later.
+    async fn dispose(
+        &mut self,
+        judged: Vec<(Work, Result<Effect, HandleError>)>,
+        report: &mut StepReport,
+    ) -> Result<(), RuntimeError> {
+        let mut kept: Vec<(Work, Option<String>)> = Vec::new();
+        let mut stopped_keys: HashSet<String> = HashSet::new();
+        let mut transient: Option<(usize, String)> = None;
+        for (mut work, result) in judged {
+            let key_stopped = work.ordering_key().is_some_and(|key| stopped_keys.contains(key));
+            let problem = match result {
+                Ok(effect) => {
+                    self.count_effect(effect, report);
+                    self.backlog.clear_back_off(&work);
+                    self.settle(&work, effect.into());
+                    continue;
+                }
+                // It may say what it likes: it is not its turn.
+                Err(_) if key_stopped => {
+                    kept.push((work, None));
+                    continue;
+                }
+                Err(problem) => problem,
+            };
+            stopped_keys.extend(work.ordering_key().map(str::to_owned));
+            let given_up = match &problem {
+                HandleError::Poison(reason) => Some(reason.clone()),
+                HandleError::Failed(reason) => {
+                    work.attempts += 1;
+                    (work.attempts >= self.config.max_attempts).then(|| reason.clone())
+                }
+                HandleError::Transient(_) | HandleError::Behind => {
+                    let (count, _) = transient.get_or_insert((0, problem.to_string()));
+                    *count += 1;
+                    None
+                }
+            };
+            if given_up.is_none() {
+                report.retried += 1;
+                self.count(&work, Outcome::Retried);
+                self.backlog.back_off(&work);
+                debug!(group = self.group, message_id = ?work.message_id(), attempts = work.attempts, reason = %problem, "message failed, trying again");
+            }
+            kept.push((work, given_up));
+        }
+        if let Some((count, reason)) = transient {
+            warn!(group = self.group, count, reason, "messages wait for a dependency");
+        }
+        self.park_given_up(kept, report).await
+    }
+
+    async fn park_given_up(
+        &mut self,
+        kept: Vec<(Work, Option<String>)>,
+        report: &mut StepReport,
+    ) -> Result<(), RuntimeError> {
+        let entries: Vec<Entry<'_>> =
+            kept.iter().filter_map(|(work, given_up)| Some(work.entry(given_up.clone()?))).collect();
+        let parked = dead_letter::park_dead(&self.pool, self.handler.name(), &entries).await;
+        drop(entries);
+        let mut waiting = Vec::new();
+        for (work, given_up) in kept {
+            match given_up {
+                Some(reason) if parked.is_ok() => {
+                    report.dead_lettered += 1;
+                    error!(group = self.group, topic = work.topic_name(), message_id = ?work.message_id(), attempts = work.attempts, reason, "message became a dead letter");
+                    self.backlog.clear_back_off(&work);
+                    self.settle(&work, Outcome::DeadLettered);
+                    self.dead_letters_counted_at = None;
+                }
+                _ => waiting.push(work),
+            }
+        }
+        self.backlog.put_back(waiting);
+        Ok(parked?)
+    }
+
+    async fn acknowledge(&mut self) -> Result<(), RuntimeError> {
+        let next_offsets = self.offsets.committable();
+        let Some(consumer) = self.consumer.as_mut().filter(|_| !next_offsets.is_empty()) else {
+            return Ok(());
+        };
+        consumer.commit(&next_offsets).await?;
+        self.offsets.committed(&next_offsets);
+        Ok(())
+    }
+
+    fn settle(&mut self, work: &Work, outcome: Outcome) {
+        self.offsets.settle(&work.delivery.queue, work.delivery.offset);
+        self.count(work, outcome);
+    }
+
+    fn count(&self, work: &Work, outcome: Outcome) {
+        if let Some(topic) = work.topic() {
+            metric::count(&self.group, topic, outcome);
+        }
+    }
+
+    fn count_effect(&self, effect: Effect, report: &mut StepReport) {
+        match effect {
+            Effect::Applied => report.applied += 1,
+            Effect::Duplicate => report.duplicate += 1,
+        }
+    }
+
+    /// Clients may say that all is well while nobody answers, so the broker is asked first.
+    async fn connect(&mut self) -> Result<(), BrokerError> {
+        if self.consumer.is_some() {
+            return Ok(());
+        }
+        if !self.broker.is_reachable().await {
+            return Err(BrokerError::Unavailable("not reachable".into()));
+        }
+        let topics: Vec<&str> = self.handler.topics().iter().map(|topic| topic.name()).collect();
+        self.consumer = Some(self.broker.consumer(&self.group, &topics).await?);
+        self.reachable_checked_at = Instant::now();
+        metric::up(&self.group, true);
+        Ok(())
+    }
+
+    /// An idle consumer looks like one whose broker is gone; the latter has to be built anew.
+    async fn check_reachable(&mut self) -> Result<(), BrokerError> {
+        if self.reachable_checked_at.elapsed() < Duration::from_millis(self.config.reachable_check_every_ms) {
+            return Ok(());
+        }
+        self.reachable_checked_at = Instant::now();
+        if self.broker.is_reachable().await {
+            return Ok(());
+        }
+        Err(BrokerError::Unavailable("no longer reachable".into()))
+    }
+
+    /// Forgets all that is unacknowledged: it comes again.
+    async fn disconnect(&mut self) {
+        metric::up(&self.group, false);
+        self.backlog = Backlog::new(&self.config);
+        self.offsets = Offsets::default();
+        if let Some(consumer) = self.consumer.take() {
+            let patience = Duration::from_millis(self.config.close_timeout_ms);
+            if tokio::time::timeout(patience, consumer.close()).await.is_err() {
+                warn!(group = self.group, "consumer did not close in time");
+            }
+        }
+    }
+
+    async fn count_dead_letters(&mut self) {
+        let every = Duration::from_millis(self.config.dead_letter_count_every_ms);
+        if self.dead_letters_counted_at.is_some_and(|at| at.elapsed() < every) {
+            return;
+        }
+        self.dead_letters_counted_at = Some(Instant::now());
+        let counted = dead_letter::count(&self.pool, self.handler.name()).await.ok();
+        metric::dead_letters(&self.group, counted);
+    }
+
+    async fn pause(&self, wait: Duration) {
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = self.shutdown.cancelled() => {}
+        }
+    }
+}
+
+impl From<Effect> for Outcome {
+    fn from(effect: Effect) -> Self {
+        match effect {
+            Effect::Applied => Outcome::Applied,
+            Effect::Duplicate => Outcome::Duplicate,
+        }
+    }
+}

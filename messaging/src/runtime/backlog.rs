@@ -1,0 +1,205 @@
+//! Messages that were polled and are not settled yet, in arrival order, and the keys among them that back off.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::time::{Duration, Instant};
+
+use uuid::Uuid;
+
+use super::config::RuntimeConfig;
+use crate::broker::Delivery;
+use crate::dead_letter::Entry;
+use crate::received::{Poison, ReceivedMessage, Remains};
+use crate::topic::Topic;
+
+/// A delivery on its way through the consumer.
+pub(super) struct Work {
+    pub(super) delivery: Delivery,
+    /// Failures by itself so far.
+    pub(super) attempts: u32,
+    content: Content,
+}
+
+enum Content {
+    Message(Box<ReceivedMessage>),
+    Poison { poison: Poison, remains: Remains },
+}
+
+impl Work {
+    pub(super) fn new(delivery: Delivery) -> Work {
+        let content = match ReceivedMessage::parse(&delivery) {
+            Ok(message) => Content::Message(Box::new(message)),
+            Err(poison) => Content::Poison { poison, remains: Remains::of(&delivery) },
+        };
+        Work { delivery, attempts: 0, content }
+    }
+
+    pub(super) fn message(&self) -> Option<&ReceivedMessage> {
+        match &self.content {
+            Content::Message(message) => Some(message),
+            Content::Poison { .. } => None,
+        }
+    }
+
+    pub(super) fn poison(&self) -> Option<Poison> {
+        match &self.content {
+            Content::Message(_) => None,
+            Content::Poison { poison, .. } => Some(poison.clone()),
+        }
+    }
+
+    pub(super) fn ordering_key(&self) -> Option<&str> {
+        match &self.content {
+            Content::Message(message) => Some(&message.ordering_key),
+            Content::Poison { remains, .. } => remains.ordering_key.as_deref(),
+        }
+    }
+
+    pub(super) fn message_id(&self) -> Option<Uuid> {
+        match &self.content {
+            Content::Message(message) => Some(message.message_id),
+            Content::Poison { remains, .. } => remains.message_id,
+        }
+    }
+
+    pub(super) fn topic(&self) -> Option<Topic> {
+        Topic::parse(self.topic_name())
+    }
+
+    pub(super) fn topic_name(&self) -> &str {
+        &self.delivery.queue.topic
+    }
+
+    /// Why it is parked behind another: its own fault too, if it has one.
+    pub(super) fn waits_because(&self) -> String {
+        match &self.content {
+            Content::Message(_) => "waits behind an earlier dead letter of its ordering key".into(),
+            Content::Poison { poison, .. } => poison.reason.clone(),
+        }
+    }
+
+    pub(super) fn entry(&self, reason: String) -> Entry<'_> {
+        Entry {
+            delivery: &self.delivery,
+            ordering_key: self.ordering_key(),
+            message_id: self.message_id(),
+            reason,
+            attempts: self.attempts,
+        }
+    }
+}
+
+/// Bounded by `max_waiting_messages`.
+pub(super) struct Backlog {
+    waiting: VecDeque<Work>,
+    backing_off: HashMap<String, BackOff>,
+    max_waiting_messages: usize,
+    max_batch_messages: usize,
+    backoff_initial: Duration,
+    backoff_max: Duration,
+    /// Drawn anew for each batch and not for each key: keys that failed together are tried together, as one batch.
+    jitter: f64,
+}
+
+struct BackOff {
+    failures: u32,
+    until: Instant,
+}
+
+impl Backlog {
+    pub(super) fn new(config: &RuntimeConfig) -> Backlog {
+        Backlog {
+            waiting: VecDeque::new(),
+            backing_off: HashMap::new(),
+            max_waiting_messages: config.max_waiting_messages.max(1),
+            max_batch_messages: config.max_batch_messages.max(1),
+            backoff_initial: Duration::from_millis(config.backoff_initial_ms),
+            backoff_max: Duration::from_millis(config.backoff_max_ms),
+            jitter: draw_jitter(),
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// How many more it may take.
+    pub(super) fn room(&self) -> usize {
+        self.max_waiting_messages.saturating_sub(self.waiting.len())
+    }
+
+    pub(super) fn push(&mut self, work: Work) {
+        self.waiting.push_back(work);
+    }
+
+    /// Takes back, in order, what was taken and not settled.
+    pub(super) fn put_back(&mut self, works: Vec<Work>) {
+        for work in works.into_iter().rev() {
+            self.waiting.push_front(work);
+        }
+    }
+
+    /// The next batch, in arrival order: no message of a key that backs off, and a message that did not parse only as the
+    /// first of its key, so that it is given up when those before it are through.
+    pub(super) fn take_ready(&mut self, now: Instant) -> Vec<Work> {
+        self.jitter = draw_jitter();
+        let mut ready: Vec<Work> = Vec::new();
+        let mut left = VecDeque::with_capacity(self.waiting.len());
+        let mut taken_keys: HashSet<String> = HashSet::new();
+        let mut stopped_keys: HashSet<String> = HashSet::new();
+        for work in std::mem::take(&mut self.waiting) {
+            let Some(key) = work.ordering_key() else {
+                ready.push(work);
+                continue;
+            };
+            let is_poison = work.message().is_none();
+            let must_wait = ready.len() >= self.max_batch_messages
+                || stopped_keys.contains(key)
+                || self.backing_off.get(key).is_some_and(|back_off| now < back_off.until)
+                || (is_poison && taken_keys.contains(key));
+            if is_poison || must_wait {
+                stopped_keys.insert(key.to_owned());
+            }
+            if must_wait {
+                left.push_back(work);
+            } else {
+                taken_keys.insert(key.to_owned());
+                ready.push(work);
+            }
+        }
+        self.waiting = left;
+        ready
+    }
+
+    /// How long to wait for new messages before one that waits here may be tried again.
+    pub(super) fn wait_until_ready(&self, now: Instant, at_most: Duration) -> Duration {
+        self.waiting
+            .iter()
+            .map(|work| {
+                work.ordering_key()
+                    .and_then(|key| self.backing_off.get(key))
+                    .map_or(Duration::ZERO, |back_off| back_off.until.saturating_duration_since(now))
+            })
+            .fold(at_most, Duration::min)
+    }
+
+    /// The key of this message failed once more: it waits, twice as long as the last time.
+    pub(super) fn back_off(&mut self, work: &Work) {
+        let Some(key) = work.ordering_key() else { return };
+        let back_off = self.backing_off.entry(key.to_owned()).or_insert(BackOff { failures: 0, until: Instant::now() });
+        let doubled = self.backoff_initial.saturating_mul(1 << back_off.failures.min(20));
+        back_off.failures = back_off.failures.saturating_add(1);
+        back_off.until = Instant::now() + doubled.min(self.backoff_max).mul_f64(self.jitter);
+    }
+
+    /// The key of this message goes on: the message was applied, or given up.
+    pub(super) fn clear_back_off(&mut self, work: &Work) {
+        if !self.backing_off.is_empty() {
+            self.backing_off.remove(work.ordering_key().unwrap_or_default());
+        }
+    }
+}
+
+/// Half to all of the back-off, so that many consumers of one dependency don't come back as one.
+fn draw_jitter() -> f64 {
+    rand::random_range(0.5..=1.0)
+}
