@@ -1,0 +1,34 @@
+//! The HTTP interface: commands in, the ledger's and the read models' state out.
+//!
+//! A handler reads and checks its request, calls one use case or one query, and shapes the answer. What it refuses
+//! leaves as a [`Problem`].
+
+mod admin;
+mod answer;
+pub mod auth;
+mod cancellation;
+mod contacts;
+mod extract;
+mod fields;
+mod health;
+mod idempotency;
+mod limits;
+mod notifications;
+mod openapi;
+mod orders;
+mod payment_callback;
+mod payments;
+mod problem;
+mod rate_limit;
+mod refusals;
+mod request_context;
+mod router;
+mod server;
+mod state;
+mod ticket_types;
+
+pub use problem::{Problem, ProblemBody};
+pub use rate_limit::RateLimit;
+pub use router::{openapi, router};
+pub use server::run;
+pub use state::{ApiConfig, ApiError, ApiParts, ApiState, ConsumerGroup, MetricsText};

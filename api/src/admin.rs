@@ -1,0 +1,18 @@
+//! For those who run the shop: how far behind everything is, and what could not be delivered.
+
+pub(crate) mod dead_letters;
+pub(crate) mod lag;
+pub(crate) mod projections;
+
+use crate::auth::{Caller, Role};
+use crate::problem::Problem;
+
+/// Who may look behind the counter.
+fn require_staff(caller: &Caller) -> Result<(), Problem> {
+    caller.require_any(&[Role::Operator, Role::Auditor, Role::Admin])
+}
+
+/// Who may set something right there.
+fn require_operator(caller: &Caller) -> Result<(), Problem> {
+    caller.require_any(&[Role::Operator, Role::Admin])
+}

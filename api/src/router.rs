@@ -1,0 +1,86 @@
+//! Which call is where, and what stands before it.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::{Method, StatusCode, Uri};
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::response::Response;
+use axum::routing::get;
+use tower_http::catch_panic::CatchPanicLayer;
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::problem::Problem;
+use crate::state::ApiState;
+use crate::{
+    admin, auth, cancellation, contacts, health, limits, notifications, openapi, orders, payment_callback, payments,
+    request_context, ticket_types,
+};
+
+/// The whole interface.
+pub fn router(state: ApiState) -> Router {
+    let (calls, document) = calls(&state).split_for_parts();
+    let rendered: Arc<str> = document.to_json().unwrap_or_default().into();
+    calls
+        .route("/openapi.json", get(move || async move { openapi::serve(&rendered) }))
+        .fallback(unknown_route)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(CatchPanicLayer::custom(limits::answer_panic))
+        .layer(from_fn(request_context::identify))
+        .with_state(state)
+}
+
+/// What `/openapi.json` says, for those who want it without a server.
+pub fn openapi(state: &ApiState) -> utoipa::openapi::OpenApi {
+    calls(state).into_openapi()
+}
+
+/// From the outside in: requests in flight, time, then for most calls who it is and how often they may.
+fn calls(state: &ApiState) -> OpenApiRouter<ApiState> {
+    let with_token = calls_with_token()
+        .route_layer(from_fn_with_state(state.clone(), limits::limit_rate))
+        .route_layer(from_fn_with_state(state.clone(), auth::authenticate));
+    let limited = OpenApiRouter::default()
+        .routes(routes!(payment_callback::receive))
+        .merge(with_token)
+        .route_layer(from_fn_with_state(state.clone(), limits::bound_time))
+        .route_layer(from_fn_with_state(state.clone(), limits::refuse_overload));
+    OpenApiRouter::with_openapi(openapi::Document::openapi())
+        .routes(routes!(health::livez))
+        .routes(routes!(health::readyz))
+        .routes(routes!(health::metrics))
+        .merge(limited)
+        .layer(DefaultBodyLimit::max(state.config.max_body_bytes))
+}
+
+fn calls_with_token() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::default()
+        .routes(routes!(orders::place, orders::list))
+        .routes(routes!(orders::get))
+        .routes(routes!(orders::events))
+        .routes(routes!(cancellation::cancel))
+        .routes(routes!(payments::pay))
+        .routes(routes!(payments::get))
+        .routes(routes!(ticket_types::put_on_sale))
+        .routes(routes!(ticket_types::change_capacity))
+        .routes(routes!(ticket_types::stock))
+        .routes(routes!(notifications::list))
+        .routes(routes!(contacts::get, contacts::put))
+        .routes(routes!(admin::lag::get))
+        .routes(routes!(admin::projections::list))
+        .routes(routes!(admin::dead_letters::list))
+        .routes(routes!(admin::dead_letters::redrive))
+        .routes(routes!(admin::dead_letters::discard))
+}
+
+async fn unknown_route(uri: Uri) -> Problem {
+    Problem::not_found("not_found", format!("there is nothing at {}", uri.path()))
+}
+
+async fn wrong_method(method: Method) -> Problem {
+    let detail = format!("{method} is not a method of this address; Allow lists them");
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail)
+}

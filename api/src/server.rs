@@ -1,0 +1,28 @@
+//! Serves until it is told to stop, and answers what it has accepted.
+
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::router::router;
+use crate::state::{ApiError, ApiState};
+
+/// Serves on `listener` until `shutdown`. Then no connection is accepted any more, the requests under way are
+/// answered, and it returns; a client that never finishes its request holds it up no longer than `shutdown_grace_ms`.
+pub async fn run(listener: TcpListener, state: ApiState, shutdown: CancellationToken) -> Result<(), ApiError> {
+    let grace = Duration::from_millis(state.config.shutdown_grace_ms);
+    let stop = shutdown.clone();
+    let serving = axum::serve(listener, router(state)).with_graceful_shutdown(async move { stop.cancelled().await });
+    let grace_over = async {
+        shutdown.cancelled().await;
+        tokio::time::sleep(grace).await;
+    };
+    tokio::select! {
+        served = serving.into_future() => Ok(served?),
+        () = grace_over => {
+            tracing::warn!(grace_ms = grace.as_millis(), "stopped with requests unanswered");
+            Ok(())
+        }
+    }
+}

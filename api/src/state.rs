@@ -1,0 +1,142 @@
+//! What the handlers share.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use event_store::Ledger;
+use futures_util::future::BoxFuture;
+use messaging::{Broker, Handler, Topic};
+use processors::Policy;
+use processors::catalogue::Catalogue;
+use projections::Checkpoints;
+use sqlx::PgPool;
+use standardwebhooks::Webhook;
+use tokio::sync::Semaphore;
+
+use crate::auth::TokenKey;
+use crate::rate_limit::{RateLimit, RateLimiter};
+
+/// Limits and addresses of the HTTP interface. Units are in the names.
+#[derive(Debug, Clone)]
+pub struct ApiConfig {
+    /// Larger bodies are answered 413.
+    pub max_body_bytes: usize,
+    /// A request that takes longer is answered 503; its command may still be carried out.
+    pub request_timeout_ms: u64,
+    /// Requests worked on at once; more are answered 503 at once.
+    pub max_in_flight_requests: usize,
+    /// How long a shutdown waits for the requests under way.
+    pub shutdown_grace_ms: u64,
+    /// None: no limit.
+    pub rate_limit: Option<RateLimit>,
+    /// Tickets in one order.
+    pub max_quantity: u32,
+    /// The times and switches of the business.
+    pub policy: Policy,
+    /// Where payment results are reported when the request names no address.
+    pub callback_url: String,
+    /// Further addresses a request may name; any other is answered 422.
+    pub allowed_callback_urls: Vec<String>,
+}
+
+impl Default for ApiConfig {
+    fn default() -> Self {
+        Self {
+            max_body_bytes: 64 * 1024,
+            request_timeout_ms: 15_000,
+            max_in_flight_requests: 1_024,
+            shutdown_grace_ms: 20_000,
+            rate_limit: None,
+            max_quantity: 10,
+            policy: Policy::default(),
+            callback_url: "http://127.0.0.1:8080/v1/payments/callback".to_owned(),
+            allowed_callback_urls: Vec::new(),
+        }
+    }
+}
+
+/// The text of `/metrics`; the process that owns the recorder supplies it.
+pub type MetricsText = Arc<dyn Fn() -> BoxFuture<'static, String> + Send + Sync>;
+
+/// What the API works on.
+pub struct ApiParts {
+    pub ledger: Ledger,
+    /// For queries: a pool of their own, so that no list can keep the ledger from its connections.
+    pub queries: PgPool,
+    pub token_key: TokenKey,
+    /// `whsec_…`, shared with the payment provider.
+    pub payment_callback_secret: String,
+    /// Only asked whether it is there; None where nobody knows.
+    pub broker: Option<Arc<dyn Broker>>,
+    /// All there are, wherever they run: their lag is reported, and dead letters of those with a handler can be redriven.
+    pub consumers: Vec<ConsumerGroup>,
+    pub metrics_text: MetricsText,
+}
+
+/// A consumer of messages.
+#[derive(Clone)]
+pub struct ConsumerGroup {
+    /// The group is `ticket-consumer-group-<name>`.
+    pub name: &'static str,
+    pub topics: &'static [Topic],
+    /// Applies redriven dead letters; None where that needs the consumer's own process.
+    pub handler: Option<Arc<dyn Handler>>,
+}
+
+/// Why the API can't start.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    #[error("the payment callback secret is not a base64 `whsec_…` value")]
+    CallbackSecret,
+    #[error("serving HTTP failed: {0}")]
+    Serve(#[from] std::io::Error),
+}
+
+/// Shared by all requests; cheap to clone.
+#[derive(Clone)]
+pub struct ApiState(Arc<Shared>);
+
+/// The parts, and what is made of them once.
+pub struct Shared {
+    pub(crate) config: ApiConfig,
+    pub(crate) ledger: Ledger,
+    pub(crate) queries: PgPool,
+    pub(crate) token_key: TokenKey,
+    pub(crate) callback_webhook: Webhook,
+    pub(crate) broker: Option<Arc<dyn Broker>>,
+    pub(crate) metrics_text: MetricsText,
+    pub(crate) in_flight: Semaphore,
+    pub(crate) rate_limiter: Option<RateLimiter>,
+    pub(crate) catalogue: Catalogue,
+    pub(crate) checkpoints: Checkpoints,
+    pub(crate) consumers: Vec<ConsumerGroup>,
+}
+
+impl ApiState {
+    /// Checks what can be wrong before the first request.
+    pub fn new(parts: ApiParts, config: ApiConfig) -> Result<Self, ApiError> {
+        let callback_webhook = Webhook::new(&parts.payment_callback_secret).map_err(|_| ApiError::CallbackSecret)?;
+        Ok(Self(Arc::new(Shared {
+            in_flight: Semaphore::new(config.max_in_flight_requests.min(Semaphore::MAX_PERMITS)),
+            rate_limiter: config.rate_limit.map(RateLimiter::new),
+            catalogue: Catalogue::new(),
+            checkpoints: Checkpoints::new(parts.queries.clone()),
+            consumers: parts.consumers,
+            ledger: parts.ledger,
+            queries: parts.queries,
+            token_key: parts.token_key,
+            callback_webhook,
+            broker: parts.broker,
+            metrics_text: parts.metrics_text,
+            config,
+        })))
+    }
+}
+
+impl Deref for ApiState {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}

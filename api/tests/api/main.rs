@@ -1,0 +1,16 @@
+//! The HTTP interface against a real Postgres and ledger. No broker: commands need none.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod support;
+
+mod admin;
+mod bad_input;
+mod callback;
+mod idempotency;
+mod operation;
+mod orders;
+mod ownership;
+mod payments;
+mod serving;
+mod stock;
+mod users;

@@ -1,0 +1,99 @@
+//! A running API on a database of its own, and short ways to ask it things.
+
+mod answer;
+mod request;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::auth::{Role, TokenKey, mint_token};
+use api::{ApiConfig, ApiParts, ApiState};
+use axum::Router;
+use domain::UserId;
+use event_store::{Ledger, LedgerConfig};
+use futures_util::FutureExt;
+use serde_json::{Value, json};
+use sqlx::PgPool;
+use tower::ServiceExt;
+
+pub use answer::Answer;
+pub use request::{Call, delete, get, post, put};
+
+pub const CALLBACK_SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
+pub const SHOW: i64 = 7;
+pub const TICKET_TYPE: i64 = 42;
+pub const USER: i64 = 12345;
+pub const OTHER_USER: i64 = 99;
+
+pub struct TestApi {
+    pub pool: PgPool,
+    pub ledger: Ledger,
+    pub state: ApiState,
+    router: Router,
+    key: TokenKey,
+    _database: embedded_postgres::testing::TestDatabase,
+}
+
+impl TestApi {
+    pub async fn start() -> Self {
+        Self::start_with(ApiConfig::default()).await
+    }
+
+    pub async fn start_with(config: ApiConfig) -> Self {
+        let database = embedded_postgres::testing::database();
+        let pool = PgPool::connect(&database.url).await.unwrap();
+        event_store::migrate(&pool).await.unwrap();
+        let ledger = Ledger::start(pool.clone(), LedgerConfig::default()).await.unwrap();
+        let key = TokenKey::from_secret(&[7; 32]).unwrap();
+        let parts = ApiParts {
+            ledger: ledger.clone(),
+            queries: pool.clone(),
+            token_key: key.clone(),
+            payment_callback_secret: CALLBACK_SECRET.to_owned(),
+            broker: None,
+            metrics_text: Arc::new(|| async { "ledger_commands_total 0\n".to_owned() }.boxed()),
+        };
+        let state = ApiState::new(parts, config).unwrap();
+        Self { router: api::router(state.clone()), pool, ledger, state, key, _database: database }
+    }
+
+    /// The same with one ticket type on sale: 100 tickets at 299.00.
+    pub async fn with_stock() -> Self {
+        let api = Self::start().await;
+        api.put_on_sale(TICKET_TYPE, 100).await;
+        api
+    }
+
+    pub async fn put_on_sale(&self, ticket_type: i64, capacity: i64) {
+        let body = json!({"showId": SHOW, "ticketTypeId": ticket_type, "name": "Stalls", "price": 299, "capacity": capacity});
+        let answer = self.call(post("/v1/ticket-types").admin().json(&body)).await;
+        assert_eq!(answer.status, 201, "{answer:?}");
+    }
+
+    pub fn token(&self, user: i64, roles: &[Role]) -> String {
+        let user = UserId::new(user).unwrap();
+        mint_token(&self.key, user, roles, &[], Duration::from_secs(60)).unwrap()
+    }
+
+    pub async fn call(&self, call: Call) -> Answer {
+        let request = call.into_request(|user, roles| self.token(user, roles));
+        Answer::read(self.router.clone().oneshot(request).await.unwrap()).await
+    }
+
+    /// Places an order of `quantity` tickets for [`USER`] and returns its id.
+    pub async fn place_order(&self, key: &str) -> String {
+        let answer = self.call(post("/v1/orders").user(USER).key(key).json(&order_body())).await;
+        assert_eq!(answer.status, 202, "{answer:?}");
+        answer.body["orderId"].as_str().unwrap().to_owned()
+    }
+
+    /// How many events the ledger holds: refused requests must not change it.
+    pub async fn events(&self) -> i64 {
+        event_store::read::head(&self.pool).await.unwrap()
+    }
+}
+
+/// Two tickets for [`USER`].
+pub fn order_body() -> Value {
+    json!({"userId": USER, "showId": SHOW, "ticketTypeId": TICKET_TYPE, "quantity": 2})
+}
