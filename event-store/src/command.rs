@@ -1,9 +1,11 @@
 //! What a caller declares before its decision runs: streams, unique keys, metadata.
 
+use std::sync::Arc;
+
 use domain::{Decider, Mode};
 use serde::{Deserialize, Serialize};
 
-use crate::stream::{StreamKind, stream_id};
+use crate::stream::StreamKind;
 
 /// A command's declaration: which streams it may touch, and which keys make it unique.
 #[derive(Clone)]
@@ -45,8 +47,17 @@ impl Command {
         self
     }
 
+    /// After a conflict a stream that was to begin is known to exist.
+    pub(crate) fn expect_existing_streams(&mut self) {
+        for stream in &mut self.streams {
+            if stream.mode == ReadMode::Begin {
+                stream.mode = ReadMode::Cached;
+            }
+        }
+    }
+
     fn declare<A: Decider>(mut self, id: &str, mode: ReadMode) -> Self {
-        let stream_id = stream_id::<A>(id);
+        let stream_id: Arc<str> = A::stream_id(id).into();
         if !self.streams.iter().any(|known| known.stream_id == stream_id) {
             self.streams.push(StreamRead { stream_id, kind: StreamKind::of::<A>(), mode });
         }
@@ -57,7 +68,7 @@ impl Command {
 /// One declared stream.
 #[derive(Clone)]
 pub(crate) struct StreamRead {
-    pub(crate) stream_id: String,
+    pub(crate) stream_id: Arc<str>,
     pub(crate) kind: &'static StreamKind,
     pub(crate) mode: ReadMode,
 }

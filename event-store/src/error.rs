@@ -12,16 +12,12 @@ pub enum StoreError {
     /// A migration could not be applied.
     #[error("migration: {0}")]
     Migration(#[from] sqlx::migrate::MigrateError),
-    /// An event of the ledger cannot be read by this version of the program.
-    #[error("event {event_type} v{schema_version} of stream {stream_id} cannot be read: {reason}")]
+    /// A stream holds an event that this version of the program cannot read.
+    #[error("stream {stream_id} cannot be read: {reason}")]
     Unreadable {
-        /// The stream it belongs to.
+        /// The stream.
         stream_id: String,
-        /// Its type.
-        event_type: String,
-        /// The schema version it was written with.
-        schema_version: i16,
-        /// Why.
+        /// The event and what is wrong with it.
         reason: String,
     },
 }

@@ -1,13 +1,23 @@
 //! The handle callers use: submit commands, load states, follow the head.
 
 use std::future::Future;
+use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use domain::Decider;
 use sqlx::PgPool;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
+use crate::clock::DatabaseClock;
 use crate::command::Command;
+use crate::connection::Connector;
 use crate::error::{CommandError, StoreError};
-use crate::load::Loaded;
+use crate::executor::{Executor, ExecutorParts};
+use crate::job::{Queued, TypedJob};
+use crate::load::{Loaded, load_one};
+use crate::side_tasks::{SNAPSHOT_QUEUE, announce_head, write_snapshots};
 use crate::unit_of_work::{Refusal, UnitOfWork};
 
 /// Bounds of the group commit.
@@ -64,24 +74,59 @@ pub struct Committed<T> {
 /// The ledger's only writer in this process. Cheap to clone; works until it is closed or the last clone is dropped.
 #[derive(Clone)]
 pub struct Ledger {
+    inbox: mpsc::Sender<Queued>,
     pool: PgPool,
-    head: tokio::sync::watch::Receiver<i64>,
+    clock: Arc<DatabaseClock>,
+    head: watch::Receiver<i64>,
+    closing: CancellationToken,
+    tasks: TaskTracker,
 }
 
 impl Ledger {
     /// Starts the group commit on connections of its own, made like the pool's.
     pub async fn start(pool: PgPool, config: LedgerConfig) -> Result<Self, StoreError> {
-        let _ = config;
-        let (_sender, head) = tokio::sync::watch::channel(0);
-        Ok(Self { pool, head })
+        let (now, head_position): (DateTime<Utc>, i64) =
+            sqlx::query_as(include_str!("ledger/start.sql")).fetch_one(&pool).await?;
+        metrics::counter!("ledger_events_appended_total").increment(0);
+        metrics::counter!("ledger_appends_resent_total").increment(0);
+        metrics::counter!("ledger_append_conflicts_total").increment(0);
+
+        let (inbox, queue) = mpsc::channel(config.max_queue_commands.max(1));
+        let (head_sender, head) = watch::channel(head_position);
+        let (snapshots, snapshot_jobs) = mpsc::channel(SNAPSHOT_QUEUE);
+        let clock = Arc::new(DatabaseClock::new(now));
+        let closing = CancellationToken::new();
+        let executor = Executor::new(ExecutorParts {
+            connector: Connector::new(&pool, &config),
+            config: Arc::new(config),
+            clock: clock.clone(),
+            inbox: queue,
+            head: head_sender,
+            snapshots,
+            closing: closing.clone(),
+        });
+        let tasks = TaskTracker::new();
+        tasks.spawn(executor.run());
+        tasks.spawn(write_snapshots(pool.clone(), snapshot_jobs));
+        tasks.spawn(announce_head(pool.clone(), head.clone()));
+        tasks.close();
+        Ok(Self { inbox, pool, clock, head, closing, tasks })
     }
 
     /// Finishes the commands that were accepted and stops; commands that come later are answered `Unavailable`.
-    pub async fn close(&self) {}
+    pub async fn close(&self) {
+        self.closing.cancel();
+        self.tasks.wait().await;
+    }
 
     /// The pool for reads.
     pub fn pool(&self) -> &PgPool {
         &self.pool
+    }
+
+    /// The time by the database's clock, which is the time decisions see.
+    pub fn now(&self) -> DateTime<Utc> {
+        self.clock.now()
     }
 
     /// Enqueues the command now, so that the order of calls is the order of decisions on a shared stream; the future
@@ -95,8 +140,23 @@ impl Ledger {
         T: Send + 'static,
         F: FnMut(&mut UnitOfWork<'_>) -> Result<T, Refusal> + Send + 'static,
     {
-        let _ = (command, decide);
-        std::future::ready(Err(CommandError::Overloaded))
+        let (caller, answer) = oneshot::channel();
+        let queued = Queued::new(command, Box::new(TypedJob::new(decide, caller)));
+        let refused = match self.inbox.try_send(queued) {
+            Ok(()) => None,
+            Err(mpsc::error::TrySendError::Full(_)) => Some(CommandError::Overloaded),
+            Err(mpsc::error::TrySendError::Closed(_)) => {
+                Some(CommandError::Unavailable("the ledger is closed".to_owned()))
+            }
+        };
+        async move {
+            match refused {
+                Some(error) => Err(error),
+                None => answer.await.unwrap_or_else(|_| {
+                    Err(CommandError::Unavailable("outcome unknown: the append ended without an answer".to_owned()))
+                }),
+            }
+        }
     }
 
     /// Submits the command and waits for its outcome.
@@ -110,12 +170,11 @@ impl Ledger {
 
     /// Reads a stream's current state.
     pub async fn load<A: Decider>(&self, id: &str) -> Result<Loaded<A>, StoreError> {
-        let _ = id;
-        Ok(Loaded { state: A::default(), version: 0, position: 0 })
+        load_one(&self.pool, id).await
     }
 
     /// The last position appended by this process.
-    pub fn subscribe_head(&self) -> tokio::sync::watch::Receiver<i64> {
+    pub fn subscribe_head(&self) -> watch::Receiver<i64> {
         self.head.clone()
     }
 }

@@ -38,11 +38,11 @@ pub struct RecordedEvent {
 impl RecordedEvent {
     /// The event of aggregate `A`, brought up to today's schema.
     pub fn decode<A: Decider>(&self) -> Result<A::Event, StoreError> {
-        decode_event::<A>(&self.event_type, self.schema_version, &self.payload).map_err(|reason| StoreError::Unreadable {
-            stream_id: self.stream_id.clone(),
-            event_type: self.event_type.clone(),
-            schema_version: self.schema_version,
-            reason,
+        decode_event::<A>(&self.event_type, self.schema_version, &self.payload).map_err(|reason| {
+            StoreError::Unreadable {
+                stream_id: self.stream_id.clone(),
+                reason: format!("{} v{} at position {}: {reason}", self.event_type, self.schema_version, self.position),
+            }
         })
     }
 }

@@ -1,31 +1,18 @@
 //! Streams of different aggregates side by side: the executor knows them by a table of functions per aggregate.
 
-use std::any::{Any, TypeId};
+use std::any::Any;
 
 use cqrs_es::DomainEvent;
 use domain::Decider;
 use sha2::{Digest, Sha256};
 
-/// The stream that holds the events of aggregate `A` with this id.
-pub fn stream_id<A: Decider>(id: &str) -> String {
-    let mut stream_id = String::with_capacity(A::CATEGORY.len() + 1 + id.len());
-    stream_id.push_str(A::CATEGORY);
-    stream_id.push('-');
-    stream_id.push_str(id);
-    stream_id
-}
-
-/// Whether `stream_id` is the stream of aggregate `A` with this id, without building the name.
+/// Whether `stream` is the stream of aggregate `A` with this id, without building the name.
 pub(crate) fn is_stream_of<A: Decider>(stream: &str, id: &str) -> bool {
-    stream
-        .strip_prefix(A::CATEGORY)
-        .and_then(|rest| rest.strip_prefix('-'))
-        .is_some_and(|rest| rest == id)
+    stream.strip_prefix(A::CATEGORY).and_then(|rest| rest.strip_prefix('-')).is_some_and(|rest| rest == id)
 }
 
 /// What the executor must know about an aggregate type.
 pub(crate) struct StreamKind {
-    pub(crate) type_id: TypeId,
     pub(crate) empty: fn() -> Box<dyn StreamState>,
     pub(crate) restore: fn(&str) -> Result<Box<dyn StreamState>, String>,
     pub(crate) snapshot_schema: fn() -> String,
@@ -35,7 +22,6 @@ struct KindOf<A>(std::marker::PhantomData<A>);
 
 impl<A: Decider> KindOf<A> {
     const KIND: StreamKind = StreamKind {
-        type_id: TypeId::of::<A>(),
         empty: || Box::new(A::default()),
         restore: |json| {
             serde_json::from_str::<A>(json)
@@ -121,7 +107,11 @@ pub(crate) fn encode_event<E: DomainEvent>(event: &E) -> Result<EncodedEvent, St
 }
 
 /// The reverse of [`encode_event`], with older schemas brought up to today's first.
-pub(crate) fn decode_event<A: Decider>(event_type: &str, schema_version: i16, payload: &str) -> Result<A::Event, String> {
+pub(crate) fn decode_event<A: Decider>(
+    event_type: &str,
+    schema_version: i16,
+    payload: &str,
+) -> Result<A::Event, String> {
     let version = u16::try_from(schema_version).map_err(|_| "its schema version is negative".to_owned())?;
     let payload = A::upcast(event_type, version, payload.to_owned()).map_err(|error| error.to_string())?;
     serde_json::from_str(&format!("{{\"{event_type}\":{payload}}}")).map_err(|error| error.to_string())

@@ -8,7 +8,8 @@ use domain::{
 };
 use uuid::Uuid;
 
-use crate::stream::{EncodedEvent, StreamKind, StreamState, encode_event, is_stream_of};
+use crate::slot::StreamSlot;
+use crate::stream::{EncodedEvent, StreamState, encode_event, is_stream_of};
 
 /// Why a decision had no effect.
 #[derive(Debug, Clone)]
@@ -66,39 +67,6 @@ pub struct Deadline {
     pub due_at: DateTime<Utc>,
 }
 
-/// The state of one stream while a batch is decided.
-pub(crate) struct StreamSlot {
-    pub(crate) stream_id: String,
-    pub(crate) kind: &'static StreamKind,
-    pub(crate) state: Box<dyn StreamState>,
-    /// Version of `state`.
-    pub(crate) version: u64,
-    /// Version in the ledger that `state` was built on: what the append expects.
-    pub(crate) base_version: u64,
-    /// The state at `base_version`, kept from the first change of the batch on.
-    pub(crate) base: Option<Box<dyn StreamState>>,
-    /// Read from the ledger for this batch, not taken from the cache.
-    pub(crate) fresh: bool,
-}
-
-impl StreamSlot {
-    pub(crate) fn new(stream_id: String, kind: &'static StreamKind, state: Box<dyn StreamState>, version: u64) -> Self {
-        Self { stream_id, kind, state, version, base_version: version, base: None, fresh: false }
-    }
-
-    pub(crate) fn is_written(&self) -> bool {
-        self.base.is_some()
-    }
-
-    /// Back to the state before the batch.
-    pub(crate) fn roll_back(&mut self) {
-        if let Some(base) = self.base.take() {
-            self.state = base;
-            self.version = self.base_version;
-        }
-    }
-}
-
 /// Everything a decision staged.
 #[derive(Default)]
 pub(crate) struct Staged {
@@ -148,6 +116,7 @@ pub struct UnitOfWork<'a> {
     now: DateTime<Utc>,
     undo: Vec<Undo>,
     staged: Staged,
+    fault: Option<String>,
 }
 
 struct Undo {
@@ -159,7 +128,7 @@ struct Undo {
 
 impl<'a> UnitOfWork<'a> {
     pub(crate) fn new(slots: &'a mut [StreamSlot], accesses: &'a [Access], now: DateTime<Utc>) -> Self {
-        Self { slots, accesses, now, undo: Vec::new(), staged: Staged::default() }
+        Self { slots, accesses, now, undo: Vec::new(), staged: Staged::default(), fault: None }
     }
 
     /// The time of this decision, by the database's clock.
@@ -194,7 +163,7 @@ impl<'a> UnitOfWork<'a> {
         }
         self.remember(index);
         for event in &events {
-            self.stage::<A>(index, event)?;
+            self.stage::<A>(index, event).map_err(|fault| self.fail(fault))?;
         }
         Ok(events)
     }
@@ -202,7 +171,7 @@ impl<'a> UnitOfWork<'a> {
     /// Stages a message with the last staged event.
     pub fn publish(&mut self, message: OutboxMessage) -> Result<(), Refusal> {
         let Some(event) = self.staged.events.len().checked_sub(1) else {
-            return Err(Refusal::Fault(format!("a message to {} without an event", message.topic)));
+            return Err(self.fail(format!("a message to {} without an event", message.topic)));
         };
         self.staged.outbox.push(StagedMessage { event, message });
         Ok(())
@@ -224,18 +193,22 @@ impl<'a> UnitOfWork<'a> {
         self.staged.deadlines.push(StagedDeadline { kind, key: key.to_owned(), due_at: None });
     }
 
-    pub(crate) fn into_staged(self) -> Staged {
-        self.staged
+    /// What was staged, unless something went wrong on the way, whatever the decision then made of it.
+    pub(crate) fn finish(&mut self) -> Result<Staged, Refusal> {
+        match self.fault.take() {
+            Some(fault) => Err(Refusal::Fault(fault)),
+            None => Ok(std::mem::take(&mut self.staged)),
+        }
     }
 
     /// Takes back what the decision changed in memory.
-    pub(crate) fn undo(self) {
-        for undo in self.undo.into_iter().rev() {
+    pub(crate) fn undo(&mut self) {
+        for undo in self.undo.drain(..).rev() {
             let slot = &mut self.slots[undo.slot];
             slot.state = undo.state;
             slot.version = undo.version;
             if undo.first_of_batch {
-                slot.base = None;
+                slot.drop_base();
             }
         }
     }
@@ -251,24 +224,32 @@ impl<'a> UnitOfWork<'a> {
             .ok_or_else(|| Refusal::Fault(format!("stream {}-{id} was not declared", A::CATEGORY)))
     }
 
+    /// A fault stays with the unit of work: a decision that goes on in spite of it must not be appended.
+    fn fail(&mut self, fault: String) -> Refusal {
+        self.fault.get_or_insert_with(|| fault.clone());
+        Refusal::Fault(fault)
+    }
+
     fn remember(&mut self, index: usize) {
         if self.undo.iter().any(|undo| undo.slot == index) {
             return;
         }
         let slot = &mut self.slots[index];
-        let first_of_batch = slot.base.is_none();
+        let first_of_batch = !slot.has_base();
         if first_of_batch {
-            slot.base = Some(slot.state.clone_box());
+            slot.keep_base();
         }
         self.undo.push(Undo { slot: index, state: slot.state.clone_box(), version: slot.version, first_of_batch });
     }
 
-    fn stage<A: Decider>(&mut self, index: usize, event: &A::Event) -> Result<(), Refusal> {
+    fn stage<A: Decider>(&mut self, index: usize, event: &A::Event) -> Result<(), String> {
         let slot = &mut self.slots[index];
-        let encoded = encode_event(event).map_err(Refusal::Fault)?;
-        let state = slot.state.as_any_mut().downcast_mut::<A>().ok_or_else(|| {
-            Refusal::Fault(format!("stream {} belongs to another aggregate", slot.stream_id))
-        })?;
+        let encoded = encode_event(event)?;
+        let state = slot
+            .state
+            .as_any_mut()
+            .downcast_mut::<A>()
+            .ok_or_else(|| format!("stream {} belongs to another aggregate", slot.stream_id))?;
         state.apply(event.clone());
         slot.version += 1;
         let version = slot.version;
