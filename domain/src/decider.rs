@@ -17,11 +17,7 @@ pub trait Decider:
     fn decide(&self, command: Self::Command) -> Result<Vec<Self::Event>, Self::Error>;
 
     /// Today's JSON of a stored payload: the event's inner object, written under `schema_version`.
-    fn upcast(
-        event_type: &str,
-        schema_version: u16,
-        payload: String,
-    ) -> Result<String, UpcastError> {
+    fn upcast(event_type: &str, schema_version: u16, payload: String) -> Result<String, UpcastError> {
         schema::check_known(Self::SCHEMAS, event_type, schema_version)?;
         Ok(payload)
     }

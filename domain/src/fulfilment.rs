@@ -65,17 +65,9 @@ impl Decider for Fulfilment {
     const CATEGORY: &'static str = "fulfilment";
     const SCHEMAS: &'static [EventSchema] = FulfilmentEvent::SCHEMAS;
 
-    fn decide(
-        &self,
-        command: FulfilmentCommand,
-    ) -> Result<Vec<FulfilmentEvent>, FulfilmentRejection> {
+    fn decide(&self, command: FulfilmentCommand) -> Result<Vec<FulfilmentEvent>, FulfilmentRejection> {
         decide::decide(self, command)
     }
 }
 
-aggregate!(
-    Fulfilment,
-    FulfilmentCommand,
-    FulfilmentEvent,
-    FulfilmentRejection
-);
+aggregate!(Fulfilment, FulfilmentCommand, FulfilmentEvent, FulfilmentRejection);

@@ -18,10 +18,7 @@ const DIGITS_MAX: usize = 47;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IdError {
     #[error("{kind} is \"{prefix}\" followed by yyyymmdd and at least four digits")]
-    Dated {
-        kind: &'static str,
-        prefix: &'static str,
-    },
+    Dated { kind: &'static str, prefix: &'static str },
     #[error("{kind} is a whole number above 0")]
     NotPositive { kind: &'static str },
     #[error("a notification id is a UUID")]
@@ -115,8 +112,7 @@ dated_id!(
 
 fn is_dated(text: &str, prefix: &str) -> bool {
     text.strip_prefix(prefix).is_some_and(|digits| {
-        (DIGITS_MIN..=DIGITS_MAX).contains(&digits.len())
-            && digits.bytes().all(|byte| byte.is_ascii_digit())
+        (DIGITS_MIN..=DIGITS_MAX).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit())
     })
 }
 
@@ -209,9 +205,7 @@ pub struct NotificationId(Uuid);
 impl NotificationId {
     /// Reads an id from text.
     pub fn parse(text: &str) -> Result<Self, IdError> {
-        Uuid::parse_str(text)
-            .map(Self)
-            .map_err(|_| IdError::NotAUuid)
+        Uuid::parse_str(text).map(Self).map_err(|_| IdError::NotAUuid)
     }
 
     /// The id as a UUID.

@@ -19,16 +19,10 @@ mod rejection;
 mod schema;
 
 pub use decider::Decider;
-pub use fulfilment::{
-    Fulfilment, FulfilmentCommand, FulfilmentEvent, FulfilmentRejection, FulfilmentStep,
-};
-pub use ids::{
-    IdError, LockId, NotificationId, OrderId, PaymentId, Quantity, ShowId, TicketTypeId, UserId,
-};
+pub use fulfilment::{Fulfilment, FulfilmentCommand, FulfilmentEvent, FulfilmentRejection, FulfilmentStep};
+pub use ids::{IdError, LockId, NotificationId, OrderId, PaymentId, Quantity, ShowId, TicketTypeId, UserId};
 pub use money::{Money, MoneyError};
-pub use notification::{
-    Channel, Notification, NotificationCommand, NotificationEvent, NotificationRejection,
-};
+pub use notification::{Channel, Notification, NotificationCommand, NotificationEvent, NotificationRejection};
 pub use order::{Mode, Order, OrderCommand, OrderEvent, OrderRejection, OrderStatus};
 pub use payment::{Payment, PaymentCommand, PaymentEvent, PaymentRejection, PaymentStatus};
 pub use rejection::Rejection;

@@ -12,13 +12,7 @@ use crate::ids::Quantity;
 const DECIMALS: u32 = 2;
 /// Twelve digits before the point: what `numeric(14, 2)` holds.
 const MAX_MINOR_UNITS: u64 = 99_999_999_999_999;
-const MAX: Decimal = Decimal::from_parts(
-    MAX_MINOR_UNITS as u32,
-    (MAX_MINOR_UNITS >> 32) as u32,
-    0,
-    false,
-    DECIMALS,
-);
+const MAX: Decimal = Decimal::from_parts(MAX_MINOR_UNITS as u32, (MAX_MINOR_UNITS >> 32) as u32, 0, false, DECIMALS);
 
 /// An amount of money: never negative, never more than two decimals, never a float.
 ///
@@ -71,10 +65,7 @@ impl Money {
         if minor_units > MAX_MINOR_UNITS {
             return Err(MoneyError::TooLarge);
         }
-        Ok(Self(Decimal::from_i128_with_scale(
-            i128::from(minor_units),
-            DECIMALS,
-        )))
+        Ok(Self(Decimal::from_i128_with_scale(i128::from(minor_units), DECIMALS)))
     }
 
     /// The exact sum; `None` beyond [`Money::MAX`].
@@ -149,9 +140,7 @@ impl fmt::Debug for Money {
 /// Raw JSON, because every other way to a JSON number in serde goes through `f64`.
 impl Serialize for Money {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        RawValue::from_string(self.0.to_string())
-            .map_err(ser::Error::custom)?
-            .serialize(serializer)
+        RawValue::from_string(self.0.to_string()).map_err(ser::Error::custom)?.serialize(serializer)
     }
 }
 

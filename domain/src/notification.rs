@@ -76,9 +76,7 @@ impl Channel {
 
     /// The channel spelt like this, if there is one.
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Sms, Self::Email]
-            .into_iter()
-            .find(|channel| channel.as_str() == text)
+        [Self::Sms, Self::Email].into_iter().find(|channel| channel.as_str() == text)
     }
 }
 
@@ -91,11 +89,7 @@ impl fmt::Display for Channel {
 impl RequestedNotification {
     /// How far it is over this channel; `None` if it was not dispatched over it.
     pub fn delivery(&self, channel: Channel) -> Option<DeliveryStatus> {
-        self.deliveries
-            .iter()
-            .flatten()
-            .find(|delivery| delivery.channel == channel)
-            .map(|delivery| delivery.status)
+        self.deliveries.iter().flatten().find(|delivery| delivery.channel == channel).map(|delivery| delivery.status)
     }
 }
 
@@ -103,17 +97,9 @@ impl Decider for Notification {
     const CATEGORY: &'static str = "notification";
     const SCHEMAS: &'static [EventSchema] = NotificationEvent::SCHEMAS;
 
-    fn decide(
-        &self,
-        command: NotificationCommand,
-    ) -> Result<Vec<NotificationEvent>, NotificationRejection> {
+    fn decide(&self, command: NotificationCommand) -> Result<Vec<NotificationEvent>, NotificationRejection> {
         decide::decide(self, command)
     }
 }
 
-aggregate!(
-    Notification,
-    NotificationCommand,
-    NotificationEvent,
-    NotificationRejection
-);
+aggregate!(Notification, NotificationCommand, NotificationEvent, NotificationRejection);

@@ -77,15 +77,12 @@ impl Order {
 
     /// Whether the order is over and has no tickets, so that none may be locked for it.
     pub fn has_ended_without_tickets(&self) -> bool {
-        self.status()
-            .is_some_and(OrderStatus::has_ended_without_tickets)
+        self.status().is_some_and(OrderStatus::has_ended_without_tickets)
     }
 
     /// Whether tickets are to be held for this payment when it is captured; otherwise it is refunded.
     pub fn capture_wants_tickets(&self, payment_id: &PaymentId) -> bool {
-        self.placed
-            .as_ref()
-            .is_some_and(|order| order.capture_wants_tickets(payment_id))
+        self.placed.as_ref().is_some_and(|order| order.capture_wants_tickets(payment_id))
     }
 }
 
@@ -96,21 +93,13 @@ impl PlacedOrder {
     }
 
     fn payment(&self, payment_id: &PaymentId) -> Option<&PaymentAttempt> {
-        self.payments
-            .iter()
-            .find(|attempt| attempt.payment_id == *payment_id)
+        self.payments.iter().find(|attempt| attempt.payment_id == *payment_id)
     }
 
     fn capture_wants_tickets(&self, payment_id: &PaymentId) -> bool {
-        let is_open = self
-            .payment(payment_id)
-            .is_some_and(|attempt| attempt.outcome.is_open());
+        let is_open = self.payment(payment_id).is_some_and(|attempt| attempt.outcome.is_open());
         // An expired order may still be saved by a late capture; a cancelled one may not.
-        is_open
-            && matches!(
-                self.status,
-                OrderStatus::AwaitingPayment | OrderStatus::Paying | OrderStatus::Expired
-            )
+        is_open && matches!(self.status, OrderStatus::AwaitingPayment | OrderStatus::Paying | OrderStatus::Expired)
     }
 }
 
@@ -129,11 +118,7 @@ impl Decider for Order {
         decide::decide(self, command)
     }
 
-    fn upcast(
-        event_type: &str,
-        schema_version: u16,
-        payload: String,
-    ) -> Result<String, UpcastError> {
+    fn upcast(event_type: &str, schema_version: u16, payload: String) -> Result<String, UpcastError> {
         upcast::upcast(event_type, schema_version, payload)
     }
 }

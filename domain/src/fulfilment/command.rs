@@ -10,12 +10,21 @@ pub enum FulfilmentCommand {
         quantity: Quantity,
         lock_id: LockId,
     },
-    GrantLock { lock_id: LockId },
-    RefuseLock { lock_id: LockId, reason: String },
+    GrantLock {
+        lock_id: LockId,
+    },
+    RefuseLock {
+        lock_id: LockId,
+        reason: String,
+    },
     /// The lock's tickets went back on sale. Does nothing once the lock is no longer the one that counts.
-    LapseLock { lock_id: LockId },
+    LapseLock {
+        lock_id: LockId,
+    },
     /// The tickets are held again, for a payment or a late capture.
-    Relock { lock_id: LockId },
+    Relock {
+        lock_id: LockId,
+    },
     /// Money was taken: for tickets that are held, or else it is owed back.
     RecordCapture {
         payment_id: PaymentId,
@@ -25,8 +34,14 @@ pub enum FulfilmentCommand {
     Complete {},
     /// The order is over: its tickets go back, and so does the money that paid for them.
     /// Does nothing where nothing was begun.
-    Compensate { reason: String },
+    Compensate {
+        reason: String,
+    },
     /// The tickets of that lock are back. Does nothing once another lock counts.
-    RecordCompensated { lock_id: LockId },
-    RecordRefund { payment_id: PaymentId },
+    RecordCompensated {
+        lock_id: LockId,
+    },
+    RecordRefund {
+        payment_id: PaymentId,
+    },
 }

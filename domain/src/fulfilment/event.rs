@@ -6,39 +6,16 @@ use crate::ids::{LockId, OrderId, PaymentId, Quantity, TicketTypeId};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all_fields = "camelCase")]
 pub enum FulfilmentEvent {
-    FulfilmentBegun {
-        order_id: OrderId,
-        ticket_type_id: TicketTypeId,
-        quantity: Quantity,
-        lock_id: LockId,
-    },
-    LockGranted {
-        lock_id: LockId,
-    },
-    LockRefused {
-        lock_id: LockId,
-        reason: String,
-    },
-    FulfilmentLockLapsed {
-        lock_id: LockId,
-    },
-    Relocked {
-        lock_id: LockId,
-    },
-    CaptureRecorded {
-        payment_id: PaymentId,
-        refund_owed: bool,
-    },
+    FulfilmentBegun { order_id: OrderId, ticket_type_id: TicketTypeId, quantity: Quantity, lock_id: LockId },
+    LockGranted { lock_id: LockId },
+    LockRefused { lock_id: LockId, reason: String },
+    FulfilmentLockLapsed { lock_id: LockId },
+    Relocked { lock_id: LockId },
+    CaptureRecorded { payment_id: PaymentId, refund_owed: bool },
     FulfilmentCompleted {},
-    CompensationStarted {
-        reason: String,
-    },
-    CompensationCompleted {
-        lock_id: LockId,
-    },
-    RefundRecorded {
-        payment_id: PaymentId,
-    },
+    CompensationStarted { reason: String },
+    CompensationCompleted { lock_id: LockId },
+    RefundRecorded { payment_id: PaymentId },
 }
 
 events!(FulfilmentEvent {

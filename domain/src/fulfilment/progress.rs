@@ -40,10 +40,7 @@ impl FulfilmentStep {
 
     /// Whether nothing remains to be done.
     pub const fn is_terminal(self) -> bool {
-        matches!(
-            self,
-            Self::Completed | Self::LockRefused | Self::Refunded | Self::Compensated
-        )
+        matches!(self, Self::Completed | Self::LockRefused | Self::Refunded | Self::Compensated)
     }
 }
 
@@ -61,10 +58,7 @@ impl Fulfilment {
 
     /// What is still to be done, in order.
     pub fn remaining(&self) -> Vec<&'static str> {
-        self.begun
-            .as_ref()
-            .map(BegunFulfilment::remaining)
-            .unwrap_or_default()
+        self.begun.as_ref().map(BegunFulfilment::remaining).unwrap_or_default()
     }
 }
 

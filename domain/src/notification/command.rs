@@ -13,11 +13,16 @@ pub enum NotificationCommand {
         body: String,
     },
     /// Sends it over these channels; none if the user wants none.
-    Dispatch { channels: Vec<Channel> },
+    Dispatch {
+        channels: Vec<Channel>,
+    },
     RecordSent {
         channel: Channel,
         provider_reference: String,
     },
     /// Does nothing once it was sent over that channel.
-    RecordFailed { channel: Channel, reason: String },
+    RecordFailed {
+        channel: Channel,
+        reason: String,
+    },
 }

@@ -24,7 +24,9 @@ pub enum OrderCommand {
         lock_expires_at: DateTime<Utc>,
     },
     /// The stock could not give the tickets.
-    Reject { reason: String },
+    Reject {
+        reason: String,
+    },
     /// The user pays; `lock_id` is the live lock, a new one if the old one lapsed.
     StartPayment {
         payment_id: PaymentId,
@@ -43,8 +45,12 @@ pub enum OrderCommand {
         lock_id: Option<LockId>,
     },
     /// The tickets left the stock for good.
-    Confirm { lock_id: LockId },
-    Cancel { reason: String },
+    Confirm {
+        lock_id: LockId,
+    },
+    Cancel {
+        reason: String,
+    },
     /// `expire_time` has come. Does nothing to an order that is paid or over.
     Expire,
     /// Gives captured money back although the tickets were held or given.
@@ -52,5 +58,7 @@ pub enum OrderCommand {
         payment_id: PaymentId,
         reason: String,
     },
-    CompleteRefund { payment_id: PaymentId },
+    CompleteRefund {
+        payment_id: PaymentId,
+    },
 }

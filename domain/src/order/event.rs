@@ -66,9 +66,7 @@ impl OrderEvent {
     pub const fn status(&self) -> OrderStatus {
         match self {
             Self::OrderPlaced { .. } => OrderStatus::Pending,
-            Self::OrderStockHeld { .. } | Self::OrderPaymentFailed { .. } => {
-                OrderStatus::AwaitingPayment
-            }
+            Self::OrderStockHeld { .. } | Self::OrderPaymentFailed { .. } => OrderStatus::AwaitingPayment,
             Self::OrderRejected { .. } => OrderStatus::Rejected,
             Self::OrderPaymentStarted { .. } => OrderStatus::Paying,
             Self::OrderPaid { .. } => OrderStatus::Paid,
@@ -79,14 +77,17 @@ impl OrderEvent {
         }
     }
 
-    /// Why it happened, where someone or something said so.
-    pub fn reason(&self) -> Option<&str> {
+    /// Brings up to date why the order is in its status: a status that needs no reason has none.
+    pub fn explain(&self, reason: &mut Option<String>) {
         match self {
-            Self::OrderRejected { reason }
-            | Self::OrderPaymentFailed { reason, .. }
-            | Self::OrderCancelled { reason }
-            | Self::OrderRefundStarted { reason, .. } => Some(reason),
-            _ => None,
+            Self::OrderRejected { reason: new }
+            | Self::OrderPaymentFailed { reason: new, .. }
+            | Self::OrderCancelled { reason: new }
+            | Self::OrderRefundStarted { reason: new, status: OrderStatus::Refunding, .. } => {
+                *reason = Some(new.clone())
+            }
+            Self::OrderRefundStarted { .. } | Self::OrderRefunded { .. } => {}
+            _ => *reason = None,
         }
     }
 }

@@ -56,18 +56,12 @@ impl OrderStatus {
 
     /// Whether nothing more is expected to happen (a late capture or a refund still may).
     pub const fn is_terminal(self) -> bool {
-        matches!(
-            self,
-            Self::Confirmed | Self::Rejected | Self::Cancelled | Self::Expired | Self::Refunded
-        )
+        matches!(self, Self::Confirmed | Self::Rejected | Self::Cancelled | Self::Expired | Self::Refunded)
     }
 
     /// Whether the order is over and has no tickets.
     pub const fn has_ended_without_tickets(self) -> bool {
-        matches!(
-            self,
-            Self::Rejected | Self::Cancelled | Self::Expired | Self::Refunding | Self::Refunded
-        )
+        matches!(self, Self::Rejected | Self::Cancelled | Self::Expired | Self::Refunding | Self::Refunded)
     }
 }
 
@@ -96,9 +90,7 @@ impl Mode {
 
     /// The mode spelt like this, if there is one.
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Async, Self::Sync]
-            .into_iter()
-            .find(|mode| mode.as_str() == text)
+        [Self::Async, Self::Sync].into_iter().find(|mode| mode.as_str() == text)
     }
 }
 

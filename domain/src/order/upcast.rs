@@ -8,20 +8,14 @@ use crate::schema::{self, UpcastError};
 /// Values stay the text they were stored as, so that no digit of an amount changes on the way.
 type RawObject = BTreeMap<String, Box<RawValue>>;
 
-pub(super) fn upcast(
-    event_type: &str,
-    schema_version: u16,
-    payload: String,
-) -> Result<String, UpcastError> {
+pub(super) fn upcast(event_type: &str, schema_version: u16, payload: String) -> Result<String, UpcastError> {
     schema::check_known(OrderEvent::SCHEMAS, event_type, schema_version)?;
     match (event_type, schema_version) {
-        ("OrderPlaced", 1) => {
-            order_placed_v1_to_v2(&payload).map_err(|source| UpcastError::Malformed {
-                event_type: event_type.to_owned(),
-                version: schema_version,
-                source,
-            })
-        }
+        ("OrderPlaced", 1) => order_placed_v1_to_v2(&payload).map_err(|source| UpcastError::Malformed {
+            event_type: event_type.to_owned(),
+            version: schema_version,
+            source,
+        }),
         _ => Ok(payload),
     }
 }

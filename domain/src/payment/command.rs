@@ -21,7 +21,13 @@ pub enum PaymentCommand {
         paid_time: DateTime<Utc>,
     },
     /// The provider did not take the money. Does nothing after a capture.
-    Fail { reason: String },
-    StartRefund { reason: String },
-    CompleteRefund { provider_reference: String },
+    Fail {
+        reason: String,
+    },
+    StartRefund {
+        reason: String,
+    },
+    CompleteRefund {
+        provider_reference: String,
+    },
 }

@@ -14,7 +14,9 @@ pub enum StockCommand {
         capacity: u32,
     },
     /// Adds tickets, or withdraws some that are available.
-    ChangeCapacity { delta: i64 },
+    ChangeCapacity {
+        delta: i64,
+    },
     /// Sets tickets aside. A lock id is used once.
     Lock {
         lock_id: LockId,
@@ -28,11 +30,18 @@ pub enum StockCommand {
         expires_at: DateTime<Utc>,
     },
     /// The tickets are paid for: from here the lock can neither lapse nor be released.
-    Secure { lock_id: LockId },
+    Secure {
+        lock_id: LockId,
+    },
     /// Takes the locked tickets out of the stock for good.
-    Deduct { lock_id: LockId },
+    Deduct {
+        lock_id: LockId,
+    },
     /// Puts locked tickets back on sale. Before its lock it is remembered, and the lock refused.
-    Release { lock_id: LockId, reason: String },
+    Release {
+        lock_id: LockId,
+        reason: String,
+    },
     /// The lock's time was over at `due_at`. Does nothing to a lock renewed, secured or ended meanwhile.
     Lapse {
         lock_id: LockId,
