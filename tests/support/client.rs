@@ -1,0 +1,100 @@
+//! The REST interface as a buyer and an admin use it.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+#[derive(Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    base: String,
+    token: String,
+}
+
+/// Status and body; the body is null where there is none.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub body: Value,
+}
+
+impl Client {
+    pub fn new(base: &str, token: &str) -> Self {
+        // A test without TLS still needs a provider to build the client with.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let http = reqwest::Client::builder().timeout(Duration::from_secs(20)).build().unwrap();
+        Self { http, base: base.to_owned(), token: token.to_owned() }
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.send(self.http.get(format!("{}{path}", self.base)), None).await
+    }
+
+    pub async fn post(&self, path: &str, key: Option<&str>, body: Value) -> Answer {
+        self.send(self.http.post(format!("{}{path}", self.base)).json(&body), key).await
+    }
+
+    /// As a client on a bad line: asks again with the same key until it has an answer below 500.
+    pub async fn post_until_answered(&self, path: &str, key: &str, body: Value) -> Answer {
+        for _ in 0..200 {
+            let request = self.http.post(format!("{}{path}", self.base)).json(&body).bearer_auth(&self.token);
+            if let Ok(response) = request.header("idempotency-key", key).send().await {
+                let status = response.status().as_u16();
+                if status < 500 && status != 429 {
+                    return Answer { status, body: response.json().await.unwrap_or(Value::Null) };
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("no answer to POST {path}");
+    }
+
+    async fn send(&self, request: reqwest::RequestBuilder, key: Option<&str>) -> Answer {
+        let mut request = request.bearer_auth(&self.token);
+        if let Some(key) = key {
+            request = request.header("idempotency-key", key);
+        }
+        let response = request.send().await.expect("the API answers");
+        Answer { status: response.status().as_u16(), body: response.json().await.unwrap_or(Value::Null) }
+    }
+
+    pub async fn put_on_sale(&self, ticket_type: i64, capacity: u32) {
+        let body = json!({"showId": 1001, "ticketTypeId": ticket_type, "name": "Standing", "price": 149.5, "capacity": capacity});
+        let answer = self.post("/v1/ticket-types", None, body).await;
+        assert_eq!(answer.status, 201, "{answer:?}");
+    }
+
+    pub async fn place(&self, user: i64, ticket_type: i64, quantity: u32) -> String {
+        let body = json!({"userId": user, "showId": 1001, "ticketTypeId": ticket_type, "quantity": quantity});
+        let answer = self.post("/v1/orders", Some(&Uuid::new_v4().to_string()), body).await;
+        assert_eq!(answer.status, 202, "{answer:?}");
+        answer.body["orderId"].as_str().unwrap().to_owned()
+    }
+
+    pub async fn pay(&self, order: &str, method: &str) -> Answer {
+        let path = format!("/v1/orders/{order}/payments");
+        self.post_until_answered(&path, &Uuid::new_v4().to_string(), json!({"paymentMethod": method})).await
+    }
+
+    pub async fn status(&self, order: &str) -> String {
+        let answer = self.get(&format!("/v1/orders/{order}")).await;
+        answer.body["status"].as_str().unwrap_or_else(|| panic!("{answer:?}")).to_owned()
+    }
+
+    pub async fn await_status(&self, order: &str, wanted: &[&str], timeout: Duration) -> String {
+        let since = std::time::Instant::now();
+        loop {
+            let status = self.status(order).await;
+            if wanted.contains(&status.as_str()) {
+                return status;
+            }
+            assert!(since.elapsed() < timeout, "{order} is {status} after {timeout:?}, wanted {wanted:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    pub async fn stock(&self, ticket_type: i64) -> Value {
+        self.get(&format!("/v1/ticket-types/{ticket_type}/stock")).await.body
+    }
+}

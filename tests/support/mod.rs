@@ -1,0 +1,194 @@
+//! A whole instance for a test: the real binary, real Postgres, a real broker, a free port and a private directory.
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used)] // each test file uses a part of it
+
+pub mod apache;
+pub mod client;
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+pub use client::Client;
+
+const START_TIMEOUT: Duration = Duration::from_secs(120);
+const STOP_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// `order-ledger up` on its own data directory. Dropped: stopped, and everything it started with it.
+pub struct Instance {
+    child: Option<Child>,
+    directory: TempDir,
+    environment: Vec<(String, String)>,
+    pub listen: String,
+}
+
+pub fn binary() -> &'static str {
+    env!("CARGO_BIN_EXE_order-ledger")
+}
+
+pub fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// Waits for a condition; says what it waited for when it does not come.
+pub fn eventually<T>(what: &str, timeout: Duration, mut condition: impl FnMut() -> Option<T>) -> T {
+    let since = Instant::now();
+    loop {
+        if let Some(value) = condition() {
+            return value;
+        }
+        assert!(since.elapsed() < timeout, "waited {timeout:?} for {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+impl Instance {
+    pub fn start(environment: &[(&str, &str)]) -> Self {
+        let mut instance = Self {
+            child: None,
+            directory: tempfile::Builder::new().prefix("order-ledger-test-").tempdir().unwrap(),
+            environment: environment.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect(),
+            listen: format!("127.0.0.1:{}", free_port()),
+        };
+        instance.up();
+        instance
+    }
+
+    /// Starts (again) on the same data.
+    pub fn up(&mut self) {
+        assert!(self.child.is_none(), "it runs already");
+        let log = File::options().create(true).append(true).open(self.log_path()).unwrap();
+        let child = self
+            .command(&["up"])
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        self.child = Some(child);
+        let since = Instant::now();
+        while !self.data_dir().join("up.json").exists() {
+            if let Some(status) = self.child.as_mut().unwrap().try_wait().unwrap() {
+                panic!("up ended with {status}:\n{}", self.log());
+            }
+            assert!(since.elapsed() < START_TIMEOUT, "up was not ready in time:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Ctrl-C; must end with exit code 0.
+    pub fn stop(&mut self) {
+        let Some(mut child) = self.child.take() else { return };
+        signal(child.id(), libc::SIGINT);
+        let since = Instant::now();
+        let status = loop {
+            if let Some(status) = child.try_wait().unwrap() {
+                break status;
+            }
+            assert!(since.elapsed() < STOP_TIMEOUT, "up did not stop in time:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(20));
+        };
+        assert!(status.success(), "up ended with {status}:\n{}", self.log());
+    }
+
+    /// A command of the binary that finds this instance through its data directory.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(binary());
+        command
+            .args(arguments)
+            .env("LEDGER__DATA_DIR", self.data_dir())
+            .env("LEDGER__HTTP__LISTEN", &self.listen)
+            .envs(self.environment.iter().map(|(key, value)| (key, value)));
+        command
+    }
+
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    pub fn data_dir(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// `up.json` as it is now.
+    pub fn info(&self) -> Value {
+        serde_json::from_str(&std::fs::read_to_string(self.data_dir().join("up.json")).unwrap()).unwrap()
+    }
+
+    pub fn pid(&self, role: &str) -> u32 {
+        self.info()["pids"][role].as_u64().unwrap_or_else(|| panic!("{role} has no pid: {}", self.info())) as u32
+    }
+
+    /// kill -9, and waits until the supervisor has a new process in its place.
+    pub fn kill_and_await_restart(&self, role: &str) {
+        let old = self.pid(role);
+        signal(old, libc::SIGKILL);
+        eventually(&format!("{role} to be restarted"), Duration::from_secs(20), || (self.pid(role) != old).then_some(()));
+    }
+
+    pub fn client(&self) -> Client {
+        let info = self.info();
+        Client::new(info["http"].as_str().unwrap(), info["admin_token"].as_str().unwrap())
+    }
+
+    pub fn log(&self) -> String {
+        let mut text = std::fs::read_to_string(self.log_path()).unwrap_or_default();
+        if let Ok(logs) = std::fs::read_dir(self.data_dir().join("logs")) {
+            for entry in logs.flatten() {
+                let log = std::fs::read_to_string(entry.path()).unwrap_or_default();
+                let tail = log.len().saturating_sub(3_000);
+                let tail = (tail..log.len()).find(|at| log.is_char_boundary(*at)).unwrap_or(log.len());
+                text.push_str(&format!("\n== {}\n{}", entry.path().display(), &log[tail..]));
+            }
+        }
+        text
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.data_dir().join("up.log")
+    }
+
+    /// What every whole-system test ends with: nothing unsent, no invariant broken.
+    pub fn assert_settled(&self) {
+        eventually("the outbox to be empty and every consumer to have caught up", Duration::from_secs(60), || {
+            let output = self.run(&["lag", "--json"]);
+            let lag: Value = serde_json::from_slice(&output.stdout).ok()?;
+            (lag["outbox"]["pendingMessages"] == 0).then_some(())
+        });
+        let verify = eventually("verify to find nothing", Duration::from_secs(60), || {
+            let output = self.run(&["verify", "--json"]);
+            output.status.success().then_some(output)
+        });
+        assert!(verify.status.success());
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        let Some(mut child) = self.child.take() else { return };
+        if std::thread::panicking() {
+            eprintln!("{}", self.log());
+        }
+        signal(child.id(), libc::SIGTERM);
+        let since = Instant::now();
+        while since.elapsed() < STOP_TIMEOUT {
+            if matches!(child.try_wait(), Ok(Some(_))) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        // The children die with it.
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+}
+
+pub fn signal(pid: u32, signal: i32) {
+    // SAFETY: kill has no memory effects.
+    unsafe {
+        libc::kill(pid as i32, signal);
+    }
+}
