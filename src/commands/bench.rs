@@ -1,0 +1,92 @@
+//! `order-ledger bench`: load and comparison runs, each figure beside its baseline.
+
+use std::time::Duration;
+
+use bench::{AppendBench, HotStockBench, OrdersBench, RelayBench, Report};
+use clap::{Args, Subcommand};
+use embedded_postgres::{EmbeddedPostgres, EmbeddedPostgresConfig};
+
+use super::{database_url, runtime};
+use crate::config::Config;
+use crate::exit::Outcome;
+use crate::instance::Instance;
+
+#[derive(Debug, Args)]
+pub struct BenchArgs {
+    #[command(subcommand)]
+    run: Run,
+    /// Print JSON.
+    #[arg(long, global = true)]
+    json: bool,
+    /// Callers at the same time.
+    #[arg(long, global = true, default_value_t = 64)]
+    callers: usize,
+    /// Length of one round.
+    #[arg(long, global = true, default_value_t = 3)]
+    seconds: u64,
+    /// Rounds; the median one counts.
+    #[arg(long, global = true, default_value_t = 3)]
+    rounds: usize,
+}
+
+#[derive(Debug, Subcommand)]
+enum Run {
+    /// Place orders: append, load + append, a lone caller.
+    Append,
+    /// Lock tickets of one type, all callers at once.
+    HotStock,
+    /// Drain the outbox to a sink that does nothing.
+    Relay {
+        /// Messages to drain.
+        #[arg(long, default_value_t = 200_000)]
+        messages: u64,
+    },
+    /// Whole orders over REST against a running instance.
+    Orders {
+        #[arg(long, default_value_t = 2_000)]
+        orders: usize,
+    },
+}
+
+pub fn run(config: Config, args: BenchArgs) -> Outcome {
+    let report = match &args.run {
+        Run::Orders { orders } => runtime()?.block_on(whole_orders(&config, &args, *orders))?,
+        _ => on_postgres(&config, &args)?,
+    };
+    match args.json {
+        true => println!("{}", serde_json::to_string_pretty(&report)?),
+        false => print!("{}", report.table()),
+    }
+    Ok(())
+}
+
+/// On the configured Postgres, else on one of its own, with fsync on as in production.
+fn on_postgres(config: &Config, args: &BenchArgs) -> anyhow::Result<Report> {
+    if let Ok(url) = database_url(config) {
+        return runtime()?.block_on(measure(&url, args));
+    }
+    let directory = std::env::temp_dir().join(format!("order-ledger-bench-{}", uuid::Uuid::new_v4().simple()));
+    let server = EmbeddedPostgres::start(EmbeddedPostgresConfig::new(&directory))?;
+    let report = runtime()?.block_on(measure(&server.url(), args));
+    let stopped = server.stop();
+    let _ = std::fs::remove_dir_all(&directory);
+    stopped?;
+    report
+}
+
+async fn measure(url: &str, args: &BenchArgs) -> anyhow::Result<Report> {
+    let (callers, round, rounds) = (args.callers, Duration::from_secs(args.seconds), args.rounds);
+    match args.run {
+        Run::Append => AppendBench { callers, round, rounds }.run(url).await,
+        Run::HotStock => HotStockBench { callers, round, rounds }.run(url).await,
+        Run::Relay { messages } => RelayBench { messages, rounds }.run(url).await,
+        Run::Orders { orders } => anyhow::bail!("{orders} orders need an instance, not only Postgres"),
+    }
+}
+
+async fn whole_orders(config: &Config, args: &BenchArgs, orders: usize) -> anyhow::Result<Report> {
+    let instance = Instance::find(config.data_dir())
+        .ok_or_else(|| anyhow::anyhow!("no instance runs on {}: start `order-ledger up`", config.data_dir().display()))?;
+    let bench = OrdersBench { http: instance.http, token: instance.admin_token, callers: args.callers, orders };
+    bench.run(&instance.database_url).await
+}

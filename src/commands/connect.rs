@@ -1,0 +1,74 @@
+//! From the configuration, or the instance that `up` runs, to connections.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use event_store::LedgerConfig;
+use messaging::Broker;
+use rocketmq::{RocketMqBroker, RocketMqConfig};
+use sqlx::PgPool;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+
+use crate::config::Config;
+use crate::instance::Instance;
+
+/// Two workers: the machine it is made for has two cores, and nothing here blocks.
+pub fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()
+}
+
+pub fn database_url(config: &Config) -> anyhow::Result<String> {
+    if let Some(url) = &config.database.url {
+        return Ok(url.clone());
+    }
+    let instance = Instance::find(config.data_dir()).ok_or_else(|| no_instance(config, "LEDGER__DATABASE__URL"))?;
+    Ok(instance.database_url)
+}
+
+pub async fn pool(config: &Config) -> anyhow::Result<PgPool> {
+    let options: PgConnectOptions = database_url(config)?.parse().context("configuration: database.url")?;
+    PgPoolOptions::new()
+        .max_connections(config.database.max_connections)
+        .acquire_timeout(Duration::from_millis(config.database.acquire_timeout_ms))
+        .connect_with(options.application_name("order-ledger"))
+        .await
+        .context("cannot reach Postgres")
+}
+
+pub fn rocketmq_config(config: &Config) -> anyhow::Result<RocketMqConfig> {
+    let name_server = match &config.rocketmq.name_server {
+        Some(name_server) => name_server.clone(),
+        None => {
+            let found = Instance::find(config.data_dir());
+            found.ok_or_else(|| no_instance(config, "LEDGER__ROCKETMQ__NAME_SERVER"))?.name_server
+        }
+    };
+    let producer = &config.rocketmq.producer;
+    Ok(RocketMqConfig {
+        name_server,
+        producer_group: producer.group.clone(),
+        send_message_timeout_ms: producer.send_message_timeout_ms,
+        retry_times_when_send_failed: producer.retry_times_when_send_failed,
+        max_message_size_bytes: producer.max_message_size,
+        ..RocketMqConfig::default()
+    })
+}
+
+pub async fn broker(config: &Config) -> anyhow::Result<Arc<dyn Broker>> {
+    let broker = RocketMqBroker::connect(rocketmq_config(config)?).await.context("cannot set up the RocketMQ client")?;
+    Ok(Arc::new(broker))
+}
+
+pub fn ledger_config(config: &Config) -> LedgerConfig {
+    LedgerConfig {
+        max_batch_commands: config.ledger.max_batch_commands,
+        max_queue_commands: config.ledger.max_queue_commands,
+        snapshot_every_events: config.ledger.snapshot_every_events,
+        ..LedgerConfig::default()
+    }
+}
+
+fn no_instance(config: &Config, key: &str) -> anyhow::Error {
+    anyhow!("no instance runs on {}: start one with `order-ledger up`, or set {key}", config.data_dir().display())
+}

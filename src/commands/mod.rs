@@ -1,0 +1,13 @@
+//! Commands that do one thing and end.
+
+pub mod bench;
+pub mod config;
+mod connect;
+pub mod events;
+pub mod lag;
+pub mod migrate;
+pub mod token;
+pub mod topics;
+pub mod verify;
+
+pub use connect::{broker, database_url, ledger_config, pool, rocketmq_config, runtime};

@@ -1,0 +1,518 @@
+//! Configuration: defaults < TOML file < environment (`LEDGER__…`) < flags, validated before anything starts.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use figment::Figment;
+use figment::providers::{Env, Format, Serialized, Toml};
+use serde::{Deserialize, Serialize};
+
+use crate::exit::Failure;
+
+const ENV_PREFIX: &str = "LEDGER__";
+const MASK: &str = "********";
+
+/// Everything that can be set. Units are in the names.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Where `up` keeps its state, and where the other commands find a running instance.
+    pub data_dir: DataDir,
+    pub database: DatabaseConfig,
+    pub http: HttpConfig,
+    pub rocketmq: RocketMqSection,
+    pub order: OrderConfig,
+    pub stock: StockConfig,
+    pub payment: PaymentConfig,
+    pub auth: AuthConfig,
+    pub ledger: LedgerSection,
+    pub relay: RelaySection,
+    pub consumer: ConsumerSection,
+    pub projection: ProjectionSection,
+    pub metrics: MetricsConfig,
+    pub log: LogConfig,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct DataDir(pub PathBuf);
+
+impl Default for DataDir {
+    fn default() -> Self {
+        DataDir(PathBuf::from("./.ledger"))
+    }
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DatabaseConfig {
+    /// `postgres://…`; none: the instance that `up` runs in the data directory.
+    pub url: Option<String>,
+    pub max_connections: u32,
+    pub acquire_timeout_ms: u64,
+}
+
+impl Default for DatabaseConfig {
+    fn default() -> Self {
+        Self { url: None, max_connections: 12, acquire_timeout_ms: 5_000 }
+    }
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HttpConfig {
+    pub listen: SocketAddr,
+    /// Where the payment provider reaches the callback; none: the listen address.
+    pub public_url: Option<String>,
+    pub max_body_bytes: usize,
+    pub request_timeout_ms: u64,
+    /// Requests worked on at once; more are answered 503 early.
+    pub max_concurrent_requests: usize,
+}
+
+impl Default for HttpConfig {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            public_url: None,
+            max_body_bytes: 64 * 1024,
+            request_timeout_ms: 15_000,
+            max_concurrent_requests: 1_024,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RocketMqSection {
+    /// `host:port;host:port`; none: the broker that `up` runs.
+    pub name_server: Option<String>,
+    pub producer: ProducerSection,
+    pub consumer: ConsumerGroupSection,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ProducerSection {
+    pub group: String,
+    pub send_message_timeout_ms: u64,
+    pub retry_times_when_send_failed: u32,
+    /// Bytes.
+    pub max_message_size: usize,
+}
+
+impl Default for ProducerSection {
+    fn default() -> Self {
+        Self {
+            group: "ticket-producer-group".into(),
+            send_message_timeout_ms: 3_000,
+            retry_times_when_send_failed: 2,
+            max_message_size: 4_194_304,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ConsumerGroupSection {
+    /// The groups are `<group>-<consumer>`.
+    pub group: String,
+    pub consume_thread_min: usize,
+    pub consume_thread_max: usize,
+    /// Messages a consumer takes into one transaction.
+    pub consume_message_batch_max_size: usize,
+}
+
+impl Default for ConsumerGroupSection {
+    fn default() -> Self {
+        Self {
+            group: "ticket-consumer-group".into(),
+            consume_thread_min: 5,
+            consume_thread_max: 20,
+            consume_message_batch_max_size: 512,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct OrderConfig {
+    pub expire_after_seconds: u64,
+    pub max_quantity: u32,
+    /// Whether a confirmed order may be cancelled: refund, and the stock goes back on sale.
+    pub cancel_confirmed: bool,
+}
+
+impl Default for OrderConfig {
+    fn default() -> Self {
+        Self { expire_after_seconds: 900, max_quantity: 10, cancel_confirmed: false }
+    }
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StockConfig {
+    pub lock_time_seconds: u64,
+}
+
+impl Default for StockConfig {
+    fn default() -> Self {
+        Self { lock_time_seconds: 300 }
+    }
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PaymentConfig {
+    /// How long paying usually takes: a lock with less than this left is renewed before it starts.
+    pub expected_seconds: u64,
+    /// `whsec_…`, shared with the provider. Needed by `serve`.
+    pub callback_secret: Option<String>,
+    /// Base URL of the provider; none: the sandbox that `serve` hosts.
+    pub provider_url: Option<String>,
+    /// Shown to the provider as a bearer token; none: the callback secret.
+    pub provider_api_key: Option<String>,
+    pub provider_timeout_ms: u64,
+    pub sandbox: SandboxConfig,
+}
+
+impl Default for PaymentConfig {
+    fn default() -> Self {
+        Self {
+            expected_seconds: 60,
+            callback_secret: None,
+            provider_url: None,
+            provider_api_key: None,
+            provider_timeout_ms: 5_000,
+            sandbox: SandboxConfig::default(),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SandboxConfig {
+    pub delay_ms: u64,
+}
+
+impl Default for SandboxConfig {
+    fn default() -> Self {
+        Self { delay_ms: 50 }
+    }
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AuthConfig {
+    /// Signs and checks bearer tokens (HS256), at least 32 bytes. Needed by `serve` and `token`.
+    pub token_key: Option<String>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LedgerSection {
+    pub max_batch_commands: usize,
+    pub max_queue_commands: usize,
+    pub snapshot_every_events: u64,
+    /// How long an idempotency key is kept.
+    pub idempotency_retention_seconds: u64,
+    /// How long a consumer remembers a message: longer than any redelivery.
+    pub inbox_retention_seconds: u64,
+}
+
+impl Default for LedgerSection {
+    fn default() -> Self {
+        Self {
+            max_batch_commands: 512,
+            max_queue_commands: 8_192,
+            snapshot_every_events: 1_000,
+            idempotency_retention_seconds: 24 * 3_600,
+            inbox_retention_seconds: 14 * 24 * 3_600,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RelaySection {
+    pub lease_ttl_ms: u64,
+    pub poll_interval_ms: u64,
+    /// Messages in one batch of one lane.
+    pub max_batch_messages: usize,
+    pub outbox_retention_seconds: u64,
+}
+
+impl Default for RelaySection {
+    fn default() -> Self {
+        Self {
+            lease_ttl_ms: 3_000,
+            poll_interval_ms: 250,
+            max_batch_messages: 500,
+            outbox_retention_seconds: 3 * 24 * 3_600,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ConsumerSection {
+    /// Tries of a message that fails before it becomes a dead letter.
+    pub max_attempts: u32,
+}
+
+impl Default for ConsumerSection {
+    fn default() -> Self {
+        Self { max_attempts: 5 }
+    }
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ProjectionSection {
+    pub poll_interval_ms: u64,
+    pub max_batch_events: usize,
+}
+
+impl Default for ProjectionSection {
+    fn default() -> Self {
+        Self { poll_interval_ms: 250, max_batch_events: 5_000 }
+    }
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MetricsConfig {
+    /// Where `relay`, `process` and `project` serve `/metrics`; none: a free port.
+    pub listen: Option<SocketAddr>,
+    /// `/metrics` of the other roles, merged into that of `serve` (`up` sets it). Comma separated URLs.
+    pub peers: Option<String>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogConfig {
+    pub format: LogFormat,
+    /// As RUST_LOG: `info`, `warn,order_ledger=debug`.
+    pub filter: String,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { format: LogFormat::Text, filter: "info".into() }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+impl Config {
+    /// Reads and validates; the message names the key that is wrong.
+    pub fn load(file: Option<&Path>, flags: impl FnOnce(Figment) -> Figment) -> Result<Self, Failure> {
+        let mut figment = Figment::from(Serialized::defaults(Config::default()));
+        if let Some(path) = file {
+            if !path.is_file() {
+                return Err(Failure::Usage(format!("configuration file {} does not exist", path.display())));
+            }
+            figment = figment.merge(Toml::file_exact(path));
+        }
+        // Env::split lowercases and splits on `__`, so LEDGER__HTTP__LISTEN is http.listen.
+        let figment = flags(figment.merge(Env::prefixed(ENV_PREFIX).split("__")));
+        let config: Config = figment.extract().map_err(|error| Failure::Usage(first_line(&error)))?;
+        config.validate().map_err(Failure::Usage)?;
+        Ok(config)
+    }
+
+    fn validate(&self) -> Result<(), String> {
+        let positive: [(&str, u64); 17] = [
+            ("database.max_connections", self.database.max_connections.into()),
+            ("database.acquire_timeout_ms", self.database.acquire_timeout_ms),
+            ("http.max_body_bytes", self.http.max_body_bytes as u64),
+            ("http.request_timeout_ms", self.http.request_timeout_ms),
+            ("http.max_concurrent_requests", self.http.max_concurrent_requests as u64),
+            ("rocketmq.producer.send_message_timeout_ms", self.rocketmq.producer.send_message_timeout_ms),
+            ("rocketmq.producer.max_message_size", self.rocketmq.producer.max_message_size as u64),
+            ("rocketmq.consumer.consume_thread_min", self.rocketmq.consumer.consume_thread_min as u64),
+            (
+                "rocketmq.consumer.consume_message_batch_max_size",
+                self.rocketmq.consumer.consume_message_batch_max_size as u64,
+            ),
+            ("order.expire_after_seconds", self.order.expire_after_seconds),
+            ("order.max_quantity", self.order.max_quantity.into()),
+            ("stock.lock_time_seconds", self.stock.lock_time_seconds),
+            ("ledger.max_batch_commands", self.ledger.max_batch_commands as u64),
+            ("ledger.max_queue_commands", self.ledger.max_queue_commands as u64),
+            ("relay.max_batch_messages", self.relay.max_batch_messages as u64),
+            ("consumer.max_attempts", self.consumer.max_attempts.into()),
+            ("projection.max_batch_events", self.projection.max_batch_events as u64),
+        ];
+        for (key, value) in positive {
+            if value == 0 {
+                return Err(invalid(key, "must be at least 1"));
+            }
+        }
+        self.validate_bounds()?;
+        self.validate_secrets()
+    }
+
+    fn validate_bounds(&self) -> Result<(), String> {
+        let consumer = &self.rocketmq.consumer;
+        if consumer.consume_thread_max < consumer.consume_thread_min {
+            return Err(invalid("rocketmq.consumer.consume_thread_max", "must not be below consume_thread_min"));
+        }
+        if consumer.consume_message_batch_max_size > 10_000 {
+            return Err(invalid("rocketmq.consumer.consume_message_batch_max_size", "must be at most 10000"));
+        }
+        if !(500..=600_000).contains(&self.relay.lease_ttl_ms) {
+            return Err(invalid("relay.lease_ttl_ms", "must be between 500 and 600000"));
+        }
+        for (key, value) in [
+            ("relay.poll_interval_ms", self.relay.poll_interval_ms),
+            ("projection.poll_interval_ms", self.projection.poll_interval_ms),
+        ] {
+            if !(1..=60_000).contains(&value) {
+                return Err(invalid(key, "must be between 1 and 60000"));
+            }
+        }
+        if self.order.max_quantity > 1_000 {
+            return Err(invalid("order.max_quantity", "must be at most 1000"));
+        }
+        // Ten years: what is beyond is a slip of the unit.
+        for (key, value) in [
+            ("order.expire_after_seconds", self.order.expire_after_seconds),
+            ("stock.lock_time_seconds", self.stock.lock_time_seconds),
+        ] {
+            if value > 315_360_000 {
+                return Err(invalid(key, "must be at most 315360000 (ten years)"));
+            }
+        }
+        Ok(())
+    }
+
+    fn validate_secrets(&self) -> Result<(), String> {
+        if let Some(url) = &self.database.url
+            && !(url.starts_with("postgres://") || url.starts_with("postgresql://"))
+        {
+            return Err(invalid("database.url", "must start with postgres://"));
+        }
+        if let Some(servers) = &self.rocketmq.name_server
+            && !servers.split(';').all(is_host_port)
+        {
+            return Err(invalid("rocketmq.name_server", "must be host:port, several separated by ';'"));
+        }
+        if self.auth.token_key.as_ref().is_some_and(|key| key.len() < 32) {
+            return Err(invalid("auth.token_key", "must be at least 32 bytes"));
+        }
+        if self.payment.callback_secret.as_ref().is_some_and(|secret| !secret.starts_with("whsec_")) {
+            return Err(invalid("payment.callback_secret", "must start with whsec_"));
+        }
+        Ok(())
+    }
+
+    /// The effective values, secrets masked.
+    pub fn masked(&self) -> Config {
+        let mut masked = self.clone();
+        for secret in [
+            &mut masked.auth.token_key,
+            &mut masked.payment.callback_secret,
+            &mut masked.payment.provider_api_key,
+        ] {
+            if secret.is_some() {
+                *secret = Some(MASK.into());
+            }
+        }
+        if let Some(url) = &mut masked.database.url {
+            *url = mask_password(url);
+        }
+        masked
+    }
+
+    pub fn data_dir(&self) -> &Path {
+        &self.data_dir.0
+    }
+}
+
+fn invalid(key: &str, why: &str) -> String {
+    format!("configuration: {key} {why}")
+}
+
+fn first_line(error: &figment::Error) -> String {
+    let key = error.path.join(".");
+    let why = error.kind.to_string();
+    match key.is_empty() {
+        true => format!("configuration: {why}"),
+        false => format!("configuration: {key}: {why}"),
+    }
+}
+
+fn is_host_port(server: &str) -> bool {
+    server.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|p| p > 0))
+}
+
+/// `postgres://user:secret@host/db` → `postgres://user:********@host/db`.
+fn mask_password(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return MASK.into() };
+    let Some((credentials, host)) = rest.rsplit_once('@') else { return url.into() };
+    match credentials.split_once(':') {
+        Some((user, _)) => format!("{scheme}://{user}:{MASK}@{host}"),
+        None => url.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+
+    fn from_toml(text: &str) -> Result<Config, String> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("ledger.toml");
+        std::fs::write(&path, text).unwrap();
+        Config::load(Some(&path), |figment| figment).map_err(|failure| match failure {
+            Failure::Usage(message) => message,
+            other => panic!("{other:?}"),
+        })
+    }
+
+    #[test]
+    fn the_defaults_are_valid() {
+        let config = from_toml("").unwrap();
+        assert_eq!(config.order.expire_after_seconds, 900);
+        assert_eq!(config.rocketmq.producer.max_message_size, 4_194_304);
+    }
+
+    #[test]
+    fn a_wrong_value_is_one_line_that_names_the_key() {
+        for (toml, key) in [
+            ("[order]\nexpire_after_seconds = \"soon\"", "order.expire_after_seconds"),
+            ("[order]\nexpire_after_seconds = 0", "order.expire_after_seconds"),
+            ("[order]\nmax_quantity = 5000", "order.max_quantity"),
+            ("[http]\nlisten = \"nowhere\"", "http.listen"),
+            ("[http]\nlissten = \"127.0.0.1:1\"", "lissten"),
+            ("[rocketmq]\nname_server = \"nowhere\"", "rocketmq.name_server"),
+            ("[rocketmq.consumer]\nconsume_thread_max = 1", "rocketmq.consumer.consume_thread_max"),
+            ("[relay]\nlease_ttl_ms = 1", "relay.lease_ttl_ms"),
+            ("[auth]\ntoken_key = \"short\"", "auth.token_key"),
+            ("[payment]\ncallback_secret = \"secret\"", "payment.callback_secret"),
+            ("[database]\nurl = \"mysql://x\"", "database.url"),
+        ] {
+            let message = from_toml(toml).unwrap_err();
+            assert!(message.contains(key), "{toml}: {message}");
+            assert!(!message.contains('\n'), "{toml}: {message}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_masked() {
+        let config = from_toml(
+            "[database]\nurl = \"postgres://ledger:hunter2@db/ledger\"\n[auth]\ntoken_key = \"0123456789abcdef0123456789abcdef\"",
+        )
+        .unwrap();
+        let printed = toml::to_string(&config.masked()).unwrap();
+        assert!(!printed.contains("hunter2") && !printed.contains("0123456789abcdef"), "{printed}");
+        assert!(printed.contains("postgres://ledger:********@db/ledger"), "{printed}");
+    }
+}

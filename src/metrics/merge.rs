@@ -1,0 +1,106 @@
+//! Several roles' metrics as one Prometheus text.
+//!
+//! Every role registers every name, so the same series comes from several: counters and histograms are added up, of
+//! gauges the one that is known wins over NaN (two that are known: the larger, as a lag should not be hidden).
+
+use std::collections::{BTreeMap, HashMap};
+
+#[derive(Default)]
+struct Family {
+    help: Option<String>,
+    kind: Option<String>,
+    /// Series with labels, in the order they were first seen.
+    order: Vec<String>,
+    values: HashMap<String, f64>,
+}
+
+pub fn merge(texts: &[String]) -> String {
+    let mut families: BTreeMap<String, Family> = BTreeMap::new();
+    for text in texts {
+        read(text, &mut families);
+    }
+    let mut merged = String::new();
+    for (name, family) in families {
+        if let Some(help) = &family.help {
+            merged.push_str(&format!("# HELP {name} {help}\n"));
+        }
+        if let Some(kind) = &family.kind {
+            merged.push_str(&format!("# TYPE {name} {kind}\n"));
+        }
+        for series in &family.order {
+            merged.push_str(&format!("{series} {}\n", family.values[series]));
+        }
+    }
+    merged
+}
+
+fn read(text: &str, families: &mut BTreeMap<String, Family>) {
+    // The kind may stand on a line before any sample of a histogram's `_bucket`, `_sum` and `_count`.
+    let mut current = String::new();
+    for line in text.lines() {
+        if let Some(rest) = line.strip_prefix("# HELP ") {
+            let (name, help) = rest.split_once(' ').unwrap_or((rest, ""));
+            families.entry(name.to_owned()).or_default().help.get_or_insert_with(|| help.to_owned());
+        } else if let Some(rest) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = rest.split_once(' ').unwrap_or((rest, "untyped"));
+            current = name.to_owned();
+            families.entry(current.clone()).or_default().kind.get_or_insert_with(|| kind.to_owned());
+        } else if let Some((series, value)) = sample(line) {
+            let name = series.split('{').next().unwrap_or(series);
+            let family = if name.starts_with(&current) && !current.is_empty() { current.clone() } else { name.to_owned() };
+            add(families.entry(family).or_default(), series, value);
+        }
+    }
+}
+
+fn sample(line: &str) -> Option<(&str, f64)> {
+    if line.starts_with('#') {
+        return None;
+    }
+    let (series, value) = line.rsplit_once(' ')?;
+    Some((series, value.parse().ok()?))
+}
+
+fn add(family: &mut Family, series: &str, value: f64) {
+    let is_gauge = family.kind.as_deref() == Some("gauge");
+    match family.values.get_mut(series) {
+        None => {
+            family.order.push(series.to_owned());
+            family.values.insert(series.to_owned(), value);
+        }
+        // f64::max prefers the number over NaN.
+        Some(known) if is_gauge => *known = known.max(value),
+        Some(known) => *known += value,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_add_up_and_a_known_gauge_wins_over_an_unknown_one() {
+        let serve = "# TYPE sent_total counter\nsent_total{topic=\"a\"} 0\n# TYPE lag gauge\nlag NaN\n";
+        let relay = "# TYPE sent_total counter\nsent_total{topic=\"a\"} 7\n# TYPE lag gauge\nlag 3\n";
+        assert_eq!(
+            merge(&[serve.into(), relay.into()]),
+            "# TYPE lag gauge\nlag 3\n# TYPE sent_total counter\nsent_total{topic=\"a\"} 7\n"
+        );
+    }
+
+    #[test]
+    fn what_nobody_knows_stays_unknown() {
+        let text = "# TYPE lag gauge\nlag NaN\n".to_owned();
+        assert_eq!(merge(&[text.clone(), text.clone()]), text);
+    }
+
+    #[test]
+    fn the_parts_of_a_histogram_stay_together() {
+        let text = "# TYPE t histogram\nt_bucket{le=\"1\"} 2\nt_bucket{le=\"+Inf\"} 3\nt_sum 4.5\nt_count 3\n".to_owned();
+        let merged = merge(&[text.clone(), text]);
+        assert_eq!(
+            merged,
+            "# TYPE t histogram\nt_bucket{le=\"1\"} 4\nt_bucket{le=\"+Inf\"} 6\nt_sum 9\nt_count 6\n"
+        );
+    }
+}

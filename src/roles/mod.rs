@@ -1,0 +1,103 @@
+//! The long-running roles: each a process, each stopped by SIGTERM or Ctrl-C after finishing what it accepted.
+
+pub mod process;
+pub mod project;
+pub mod relay;
+pub mod serve;
+
+use std::future::Future;
+use std::sync::Arc;
+
+use anyhow::Context;
+use messaging::{Broker, RuntimeConfig};
+use metrics_exporter_prometheus::PrometheusHandle;
+use processors::Policy;
+use sqlx::PgPool;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::commands::{broker, pool, runtime};
+use crate::config::Config;
+use crate::exit::Outcome;
+use crate::metrics;
+
+/// What every role works with.
+struct Environment {
+    config: Config,
+    pool: PgPool,
+    broker: Arc<dyn Broker>,
+    metrics: PrometheusHandle,
+    shutdown: CancellationToken,
+}
+
+/// Connects, runs the role until it is told to stop, and lets go of what it shares.
+fn run_role<F, Work>(config: Config, work: F) -> Outcome
+where
+    F: FnOnce(Environment) -> Work,
+    Work: Future<Output = anyhow::Result<()>>,
+{
+    runtime()?.block_on(async {
+        let shutdown = CancellationToken::new();
+        cancel_on_signal(shutdown.clone())?;
+        let metrics = metrics::install()?;
+        let pool = pool(&config).await?;
+        let broker = broker(&config).await?;
+        let environment = Environment { config, pool, broker: broker.clone(), metrics, shutdown };
+        let outcome = work(environment).await;
+        broker.close().await;
+        outcome
+    })?;
+    Ok(())
+}
+
+fn cancel_on_signal(shutdown: CancellationToken) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping");
+        shutdown.cancel();
+    });
+    Ok(())
+}
+
+impl Environment {
+    /// The work of a role that has no HTTP interface of its own, beside `/metrics`.
+    async fn beside_metrics(&self, work: impl Future<Output = ()>) -> anyhow::Result<()> {
+        let serving = metrics::serve(self.config.metrics.listen, self.metrics.clone(), self.shutdown.clone());
+        let (served, ()) = tokio::join!(serving, work);
+        served
+    }
+
+    /// Names this process among those of its kind, in leases.
+    fn holder(&self, role: &str) -> String {
+        format!("{role}-{}-{}", std::process::id(), uuid::Uuid::new_v4().simple())
+    }
+}
+
+fn policy(config: &Config) -> Policy {
+    // Validated to be at most ten years, which fits.
+    let seconds = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
+    Policy {
+        order_expire_after_seconds: seconds(config.order.expire_after_seconds),
+        lock_time_seconds: seconds(config.stock.lock_time_seconds),
+        payment_expected_seconds: seconds(config.payment.expected_seconds),
+        cancel_confirmed: config.order.cancel_confirmed,
+    }
+}
+
+fn consumer_config(config: &Config) -> RuntimeConfig {
+    RuntimeConfig {
+        max_batch_messages: config.rocketmq.consumer.consume_message_batch_max_size,
+        max_attempts: config.consumer.max_attempts,
+        ..RuntimeConfig::default()
+    }
+}
+
+/// Where the REST interface answers.
+fn public_url(config: &Config) -> String {
+    config.http.public_url.clone().unwrap_or_else(|| format!("http://{}", config.http.listen))
+}

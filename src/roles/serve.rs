@@ -1,0 +1,109 @@
+//! `order-ledger serve`: the REST interface, and the sandbox payment provider where no other one is configured.
+
+use std::sync::Arc;
+
+use anyhow::{Context, anyhow};
+use api::auth::TokenKey;
+use api::{ApiConfig, ApiParts, ApiState, MetricsText};
+use event_store::Ledger;
+use processors::sandbox::{self, Sandbox, SandboxConfig};
+use tokio::net::TcpListener;
+
+use super::{Environment, policy, public_url, run_role};
+use crate::commands::{ledger_config, pool};
+use crate::config::Config;
+use crate::exit::Outcome;
+use crate::metrics;
+
+const SHUTDOWN_GRACE_MS: u64 = 15_000;
+
+pub fn run(config: Config) -> Outcome {
+    run_role(config, |environment| async move { serve(environment).await })
+}
+
+async fn serve(environment: Environment) -> anyhow::Result<()> {
+    let config = &environment.config;
+    let listen = config.http.listen;
+    let listener = TcpListener::bind(listen)
+        .await
+        .with_context(|| format!("cannot listen on {listen}: set LEDGER__HTTP__LISTEN to a free address"))?;
+    let ledger = Ledger::start(environment.pool.clone(), ledger_config(config)).await?;
+    let state = ApiState::new(parts(&environment, ledger.clone()).await?, api_config(config))?;
+    let mut router = api::router(state);
+    let mut settling = None;
+    if config.payment.provider_url.is_none() {
+        let sandbox = sandbox(&environment)?;
+        router = router.merge(sandbox::router(sandbox.clone()));
+        settling = Some(tokio::spawn(sandbox.run(environment.shutdown.clone())));
+    }
+    tracing::info!(%listen, "the REST interface is served");
+    api::run(listener, router, SHUTDOWN_GRACE_MS, environment.shutdown.clone()).await?;
+    if let Some(settling) = settling {
+        settling.await?;
+    }
+    ledger.close().await;
+    Ok(())
+}
+
+async fn parts(environment: &Environment, ledger: Ledger) -> anyhow::Result<ApiParts> {
+    let config = &environment.config;
+    let token_key = config.auth.token_key.as_ref().ok_or_else(|| missing("auth.token_key"))?;
+    Ok(ApiParts {
+        ledger,
+        queries: pool(config).await?,
+        token_key: TokenKey::from_secret(token_key.as_bytes())?,
+        payment_callback_secret: callback_secret(config)?,
+        broker: Some(environment.broker.clone()),
+        metrics_text: metrics_text(environment),
+    })
+}
+
+fn api_config(config: &Config) -> ApiConfig {
+    ApiConfig {
+        max_body_bytes: config.http.max_body_bytes,
+        request_timeout_ms: config.http.request_timeout_ms,
+        max_in_flight_requests: config.http.max_concurrent_requests,
+        max_quantity: config.order.max_quantity,
+        policy: policy(config),
+        callback_url: callback_url(config),
+        ..ApiConfig::default()
+    }
+}
+
+fn sandbox(environment: &Environment) -> anyhow::Result<Sandbox> {
+    let config = &environment.config;
+    let sandbox = SandboxConfig {
+        settle_delay_ms: config.payment.sandbox.delay_ms,
+        ..SandboxConfig::new(callback_url(config), callback_secret(config)?, provider_api_key(config)?)
+    };
+    Ok(Sandbox::new(environment.pool.clone(), sandbox)?)
+}
+
+fn metrics_text(environment: &Environment) -> MetricsText {
+    let handle = environment.metrics.clone();
+    let peers = environment.config.metrics.peers.clone().unwrap_or_default();
+    let peers: Arc<[String]> = peers.split(',').filter(|url| !url.is_empty()).map(str::to_owned).collect();
+    let client = reqwest::Client::new();
+    Arc::new(move || {
+        let (handle, peers, client) = (handle.clone(), peers.clone(), client.clone());
+        Box::pin(async move { metrics::render_all(&handle, &client, &peers).await })
+    })
+}
+
+pub(super) fn callback_secret(config: &Config) -> anyhow::Result<String> {
+    config.payment.callback_secret.clone().ok_or_else(|| missing("payment.callback_secret"))
+}
+
+/// The sandbox is ours, so both sides know the callback secret.
+pub(super) fn provider_api_key(config: &Config) -> anyhow::Result<String> {
+    config.payment.provider_api_key.clone().map_or_else(|| callback_secret(config), Ok)
+}
+
+fn callback_url(config: &Config) -> String {
+    format!("{}/v1/payments/callback", public_url(config))
+}
+
+fn missing(key: &str) -> anyhow::Error {
+    let variable = key.to_uppercase().replace('.', "__");
+    anyhow!("configuration: {key} is missing: set LEDGER__{variable}, or start `order-ledger up`, which makes its own")
+}
