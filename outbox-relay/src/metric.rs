@@ -1,0 +1,76 @@
+//! The metrics of outbox and relay, there from the start: counters at 0, what is not known yet NaN.
+
+use std::time::Duration;
+
+use messaging::{SendError, Topic};
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+
+use crate::circuit::CircuitState;
+use crate::lag::OutboxLag;
+
+const PENDING: &str = "ledger_outbox_pending_messages";
+const OLDEST_UNSENT_AGE: &str = "ledger_outbox_oldest_unsent_age_seconds";
+const SENT: &str = "ledger_relay_sent_total";
+const SEND_FAILURES: &str = "ledger_relay_send_failures_total";
+const SEND_DURATION: &str = "ledger_relay_send_duration_seconds";
+const CIRCUIT_STATE: &str = "ledger_circuit_state";
+
+const FAILURE_REASONS: [&str; 4] = ["unavailable", "unknown_topic", "too_large", "rejected"];
+
+/// Registers every series of outbox and relay. The relay calls it; so may a process that answers for it.
+pub fn init() {
+    describe_gauge!(PENDING, "Outbox rows that the broker has not confirmed");
+    describe_gauge!(OLDEST_UNSENT_AGE, "Seconds since the oldest of them was recorded; 0 when there is none");
+    describe_counter!(SENT, "Messages the broker confirmed");
+    describe_counter!(SEND_FAILURES, "Sends that failed, by reason");
+    describe_histogram!(SEND_DURATION, "Seconds until the broker confirmed or refused a batch");
+    describe_gauge!(CIRCUIT_STATE, "0 closed, 1 half open, 2 open");
+    for topic in Topic::ALL {
+        gauge!(PENDING, "topic" => topic.name()).set(f64::NAN);
+        counter!(SENT, "topic" => topic.name()).increment(0);
+        for reason in FAILURE_REASONS {
+            counter!(SEND_FAILURES, "topic" => topic.name(), "reason" => reason).increment(0);
+        }
+        drop(histogram!(SEND_DURATION, "topic" => topic.name()));
+    }
+    gauge!(OLDEST_UNSENT_AGE).set(f64::NAN);
+    circuit(CircuitState::Closed);
+}
+
+pub(crate) fn sent(topic: Topic, messages: usize, took: Duration, failure: Option<&SendError>) {
+    histogram!(SEND_DURATION, "topic" => topic.name()).record(took.as_secs_f64());
+    match failure {
+        None => counter!(SENT, "topic" => topic.name()).increment(messages as u64),
+        Some(failure) => {
+            counter!(SEND_FAILURES, "topic" => topic.name(), "reason" => reason(failure)).increment(1);
+        }
+    }
+}
+
+fn reason(failure: &SendError) -> &'static str {
+    match failure {
+        SendError::Unavailable(_) => "unavailable",
+        SendError::UnknownTopic(_) => "unknown_topic",
+        SendError::TooLarge { .. } => "too_large",
+        SendError::Rejected(_) => "rejected",
+    }
+}
+
+pub(crate) fn circuit(state: CircuitState) {
+    let value = match state {
+        CircuitState::Closed => 0.0,
+        CircuitState::HalfOpen => 1.0,
+        CircuitState::Open => 2.0,
+    };
+    gauge!(CIRCUIT_STATE, "dependency" => "broker").set(value);
+}
+
+/// Shows a measured lag; `None` says that it could not be measured.
+pub fn lag(lag: Option<&OutboxLag>) {
+    for topic in Topic::ALL {
+        let pending = lag.map_or(f64::NAN, |lag| lag.pending_of(topic) as f64);
+        gauge!(PENDING, "topic" => topic.name()).set(pending);
+    }
+    let age_ms = lag.map_or(f64::NAN, |lag| lag.oldest_unsent_age_ms.unwrap_or(0) as f64);
+    gauge!(OLDEST_UNSENT_AGE).set(age_ms / 1_000.0);
+}
