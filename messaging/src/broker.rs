@@ -59,7 +59,7 @@ pub trait Producer: Send + Sync {
 
 /// A member of a consumer group.
 #[async_trait]
-pub trait Consumer: Send {
+pub trait Consumer: Send + Sync {
     /// Waits up to `max_wait` for messages and gives at most `max_messages`, in offset order per queue. Empty when there are
     /// none. A zero `max_wait` takes only what is already here.
     async fn poll(&mut self, max_messages: usize, max_wait: Duration) -> Result<Vec<Delivery>, BrokerError>;

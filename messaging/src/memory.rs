@@ -78,6 +78,11 @@ impl InMemoryBroker {
         self.shared.changed();
     }
 
+    /// How many live members a group has.
+    pub fn members(&self, group: &str) -> usize {
+        self.shared.lock().groups.get(group).map_or(0, |group| group.members.len())
+    }
+
     /// How many messages a topic holds in all its queues, sent and redelivered.
     pub fn stored(&self, topic: &str) -> usize {
         self.shared.lock().topics.get(topic).map_or(0, |queues| queues.iter().map(Vec::len).sum())

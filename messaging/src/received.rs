@@ -70,21 +70,21 @@ impl ReceivedMessage {
         check_version(&envelope.version)?;
         check_event_type(topic, &envelope.event_type)?;
         let key_in_data = ordering_key_of(topic, &envelope.data)?;
-        let text = |name: &str| properties.get(name).filter(|value| !value.is_empty()).cloned();
+        let text = |name| text(properties, name);
         Ok(ReceivedMessage {
             message_id: envelope.message_id,
             topic,
-            ordering_key: text(property::ORDERING_KEY).unwrap_or(key_in_data),
+            ordering_key: text(property::ORDERING_KEY)?.unwrap_or(key_in_data),
             timestamp: envelope.timestamp,
             source: envelope.source,
             version: envelope.version,
             data: envelope.data,
-            stream_id: text(property::STREAM_ID),
+            stream_id: text(property::STREAM_ID)?,
             stream_version: number(properties, property::STREAM_VERSION)?,
             position: number(properties, property::POSITION)?,
-            correlation_id: text(property::CORRELATION_ID),
-            causation_id: text(property::CAUSATION_ID),
-            traceparent: text(property::TRACEPARENT),
+            correlation_id: text(property::CORRELATION_ID)?,
+            causation_id: text(property::CAUSATION_ID)?,
+            traceparent: text(property::TRACEPARENT)?,
             mode: mode(properties)?,
             replay: properties.get(property::REPLAY).is_some_and(|value| value == "true"),
         })
@@ -127,11 +127,9 @@ impl Remains {
         let body = body.as_ref();
         Remains {
             message_id: body.and_then(|body| body.get("messageId")?.as_str()).and_then(|id| Uuid::parse_str(id).ok()),
-            ordering_key: delivery
-                .properties
-                .get(property::ORDERING_KEY)
-                .filter(|key| !key.is_empty())
-                .cloned()
+            ordering_key: text(&delivery.properties, property::ORDERING_KEY)
+                .ok()
+                .flatten()
                 .or_else(|| ordering_member(&delivery.queue.topic, body?)),
         }
     }
@@ -140,7 +138,7 @@ impl Remains {
 fn ordering_member(topic: &str, body: &serde_json::Value) -> Option<String> {
     let member = Topic::parse(topic)?.ordering_member();
     match body.get("data")?.get(member)? {
-        serde_json::Value::String(key) if !key.is_empty() => Some(key.clone()),
+        serde_json::Value::String(key) if !key.is_empty() && !key.contains('\0') => Some(key.clone()),
         serde_json::Value::Number(key) => Some(key.to_string()),
         _ => None,
     }
@@ -187,6 +185,14 @@ fn ordering_key_of(topic: Topic, data: &RawValue) -> Result<String, Poison> {
 fn decode<D: MessageData>(topic: Topic, data: &RawValue) -> Result<D, Poison> {
     serde_json::from_str(data.get())
         .map_err(|error| Poison::new(format!("data is none of {}: {error}", topic.event_type())))
+}
+
+/// Keys and ids end up in the database, whose text holds no NUL.
+fn text(properties: &HashMap<String, String>, name: &str) -> Result<Option<String>, Poison> {
+    match properties.get(name).filter(|value| !value.is_empty()) {
+        Some(value) if value.contains('\0') => Err(Poison::new(format!("property {name} holds a NUL"))),
+        value => Ok(value.cloned()),
+    }
 }
 
 fn number<N: std::str::FromStr>(properties: &HashMap<String, String>, name: &str) -> Result<Option<N>, Poison> {

@@ -8,6 +8,7 @@
 pub(crate) mod apply;
 mod backlog;
 mod config;
+mod connection;
 mod offsets;
 
 use std::collections::HashSet;
@@ -19,7 +20,7 @@ use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
-use crate::broker::{Broker, BrokerError, Consumer, Delivery};
+use crate::broker::{Broker, BrokerError, Delivery};
 use crate::dead_letter::{self, Entry};
 use crate::handler::{Effect, HandleError, Handler, consumer_group};
 use crate::metric::{self, Outcome};
@@ -28,6 +29,7 @@ use crate::topic::Topic;
 
 use backlog::{Backlog, Work};
 pub use config::RuntimeConfig;
+use connection::Connection;
 use offsets::Offsets;
 
 /// Why a step could not be finished. Nothing is lost by it: what was not acknowledged is still here or comes again.
@@ -60,16 +62,14 @@ pub struct StepReport {
 
 /// A member of one consumer group, with its handler.
 pub struct ConsumerRuntime {
-    broker: Arc<dyn Broker>,
+    connection: Connection,
     pool: PgPool,
     handler: Arc<dyn Handler>,
     config: RuntimeConfig,
     group: String,
     shutdown: CancellationToken,
-    consumer: Option<Box<dyn Consumer>>,
     backlog: Backlog,
     offsets: Offsets,
-    reachable_checked_at: Instant,
     dead_letters_counted_at: Option<Instant>,
 }
 
@@ -84,16 +84,14 @@ impl ConsumerRuntime {
         let group = consumer_group(handler.name());
         metric::init(&group, handler.topics());
         ConsumerRuntime {
-            broker,
+            connection: Connection::new(broker, &group, handler.topics(), &config),
             pool,
             handler,
             backlog: Backlog::new(&config),
             config,
             group,
             shutdown: CancellationToken::new(),
-            consumer: None,
             offsets: Offsets::default(),
-            reachable_checked_at: Instant::now(),
             dead_letters_counted_at: None,
         }
     }
@@ -149,11 +147,13 @@ impl ConsumerRuntime {
             self.pause(wait).await;
             return Ok(0);
         }
-        self.connect().await?;
         let mut polled = 0;
         let mut gather_until = None;
         while room > 0 && gather_until.is_none_or(|until| Instant::now() < until) {
-            let deliveries = self.poll(room, wait).await?;
+            let deliveries = tokio::select! {
+                polled = self.connection.poll(room, wait) => polled?,
+                () = self.shutdown.cancelled() => break,
+            };
             if deliveries.is_empty() {
                 break;
             }
@@ -166,19 +166,9 @@ impl ConsumerRuntime {
             gather_until.get_or_insert_with(|| Instant::now() + Duration::from_millis(self.config.gather_ms));
         }
         if polled == 0 {
-            self.check_reachable().await?;
+            self.connection.check_idle().await?;
         }
         Ok(polled)
-    }
-
-    async fn poll(&mut self, max_messages: usize, max_wait: Duration) -> Result<Vec<Delivery>, BrokerError> {
-        let Some(consumer) = self.consumer.as_mut() else {
-            return Ok(Vec::new());
-        };
-        tokio::select! {
-            polled = consumer.poll(max_messages, max_wait) => polled,
-            () = self.shutdown.cancelled() => Ok(Vec::new()),
-        }
     }
 
     fn accept(&mut self, delivery: Delivery) {
@@ -209,7 +199,7 @@ impl ConsumerRuntime {
         Ok(free)
     }
 
-    async fn park_behind(&self, ready: &[Work]) -> Result<HashSet<String>, sqlx::Error> {
+    async fn park_behind(&mut self, ready: &[Work]) -> Result<HashSet<String>, sqlx::Error> {
         let keys: Vec<&str> = ready.iter().filter_map(Work::ordering_key).collect();
         if keys.is_empty() {
             return Ok(HashSet::new());
@@ -236,7 +226,7 @@ impl ConsumerRuntime {
     }
 
     /// Each message with its result: from the handler, or poison from the parser.
-    async fn judge(&self, works: Vec<Work>) -> Vec<(Work, Result<Effect, HandleError>)> {
+    async fn judge(&mut self, works: Vec<Work>) -> Vec<(Work, Result<Effect, HandleError>)> {
         let messages: Vec<&ReceivedMessage> = works.iter().filter_map(Work::message).collect();
         let mut results =
             apply::apply_side_by_side(&*self.handler, &messages, self.config.handler_partitions).await.into_iter();
@@ -330,11 +320,10 @@ impl ConsumerRuntime {
 
     async fn acknowledge(&mut self) -> Result<(), RuntimeError> {
         let next_offsets = self.offsets.committable();
-        let Some(consumer) = self.consumer.as_mut().filter(|_| !next_offsets.is_empty()) else {
-            return Ok(());
-        };
-        consumer.commit(&next_offsets).await?;
-        self.offsets.committed(&next_offsets);
+        if !next_offsets.is_empty() {
+            self.connection.commit(&next_offsets).await?;
+            self.offsets.committed(&next_offsets);
+        }
         Ok(())
     }
 
@@ -356,44 +345,11 @@ impl ConsumerRuntime {
         }
     }
 
-    /// Clients may say that all is well while nobody answers, so the broker is asked first.
-    async fn connect(&mut self) -> Result<(), BrokerError> {
-        if self.consumer.is_some() {
-            return Ok(());
-        }
-        if !self.broker.is_reachable().await {
-            return Err(BrokerError::Unavailable("not reachable".into()));
-        }
-        let topics: Vec<&str> = self.handler.topics().iter().map(|topic| topic.name()).collect();
-        self.consumer = Some(self.broker.consumer(&self.group, &topics).await?);
-        self.reachable_checked_at = Instant::now();
-        metric::up(&self.group, true);
-        Ok(())
-    }
-
-    /// An idle consumer looks like one whose broker is gone; the latter has to be built anew.
-    async fn check_reachable(&mut self) -> Result<(), BrokerError> {
-        if self.reachable_checked_at.elapsed() < Duration::from_millis(self.config.reachable_check_every_ms) {
-            return Ok(());
-        }
-        self.reachable_checked_at = Instant::now();
-        if self.broker.is_reachable().await {
-            return Ok(());
-        }
-        Err(BrokerError::Unavailable("no longer reachable".into()))
-    }
-
     /// Forgets all that is unacknowledged: it comes again.
     async fn disconnect(&mut self) {
-        metric::up(&self.group, false);
         self.backlog = Backlog::new(&self.config);
         self.offsets = Offsets::default();
-        if let Some(consumer) = self.consumer.take() {
-            let patience = Duration::from_millis(self.config.close_timeout_ms);
-            if tokio::time::timeout(patience, consumer.close()).await.is_err() {
-                warn!(group = self.group, "consumer did not close in time");
-            }
-        }
+        self.connection.close().await;
     }
 
     async fn count_dead_letters(&mut self) {
@@ -406,7 +362,7 @@ impl ConsumerRuntime {
         metric::dead_letters(&self.group, counted);
     }
 
-    async fn pause(&self, wait: Duration) {
+    async fn pause(&mut self, wait: Duration) {
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
             () = self.shutdown.cancelled() => {}

@@ -1,0 +1,293 @@
+//! How consumers work through their messages when messages, handlers, brokers and databases fail.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod support;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use messaging::memory::Disorder;
+use messaging::{RuntimeConfig, RuntimeError, StepReport};
+use support::{Trouble, World, broken, quick};
+use tokio_util::sync::CancellationToken;
+
+#[tokio::test]
+async fn messages_are_applied_in_order_and_acknowledged() {
+    let mut world = World::new().await;
+    for number in 1..=50 {
+        world.send("0001", number).await;
+        world.send("0002", number).await;
+    }
+    let report = world.settle().await;
+    assert_eq!(report, StepReport { polled: 100, applied: 100, ..StepReport::default() });
+    assert_eq!(world.effects("0001").await, (1..=50).collect::<Vec<_>>());
+    assert_eq!(world.effects("0002").await, (1..=50).collect::<Vec<_>>());
+    assert_eq!(world.lag().await, 0);
+}
+
+#[tokio::test]
+async fn a_poison_message_becomes_a_dead_letter_and_the_others_go_on() {
+    let mut world = World::new().await;
+    world.send("0001", 1).await;
+    world.send_message(broken("0001")).await;
+    world.send("0001", 3).await;
+    world.send("0002", 1).await;
+    world.send("0002", 2).await;
+
+    let report = world.settle().await;
+
+    assert_eq!((report.applied, report.dead_lettered, report.behind), (3, 1, 1));
+    assert_eq!(world.effects("0001").await, [1], "what came before it is applied, what came after waits");
+    assert_eq!(world.effects("0002").await, [1, 2]);
+    let letters = world.dead_letters().await;
+    assert_eq!(letters.len(), 2);
+    assert_eq!(letters[0].0, "dead");
+    assert!(letters[0].1.starts_with("body is no message envelope"), "{}", letters[0].1);
+    assert_eq!(letters[1].0, "behind");
+    assert_eq!(world.lag().await, 0, "no queue stands still for it");
+}
+
+#[tokio::test]
+async fn messages_that_arrive_later_wait_behind_the_dead_letter_too() {
+    let mut world = World::new().await;
+    world.send_message(broken("0001")).await;
+    world.settle().await;
+    world.restart();
+    world.send("0001", 2).await;
+    world.send("0002", 1).await;
+    let report = world.settle().await;
+    assert_eq!((report.applied, report.behind), (1, 1));
+    assert_eq!(world.effects("0001").await, [0; 0]);
+}
+
+#[tokio::test]
+async fn a_message_whose_order_cannot_be_told_holds_nobody_up() {
+    let mut world = World::new().await;
+    let mut nameless = broken("0001");
+    nameless.ordering_key = String::new();
+    world.send_message(nameless).await;
+    world.send("0001", 1).await;
+    let report = world.settle().await;
+    assert_eq!((report.applied, report.dead_lettered, report.behind), (1, 1, 0));
+}
+
+#[tokio::test]
+async fn while_a_dependency_is_away_nothing_is_lost_or_overtaken() {
+    let mut world = World::new().await;
+    // More failures than attempts: being away is nobody's fault.
+    world.handler.trouble(1, [Trouble::Transient; 10]);
+    for number in 1..=3 {
+        world.send("0001", number).await;
+    }
+    world.send("0002", 7).await;
+
+    let first = world.runtime.step().await.unwrap();
+    assert!(first.retried <= 1);
+    let report = world.settle().await;
+
+    assert_eq!(world.effects("0001").await, [1, 2, 3]);
+    assert_eq!(world.effects("0002").await, [7]);
+    assert_eq!(report.dead_lettered, 0);
+    assert!(world.dead_letters().await.is_empty());
+}
+
+#[tokio::test]
+async fn what_waits_for_a_dependency_is_not_acknowledged() {
+    let mut world = World::new().await;
+    world.handler.trouble(1, [Trouble::Transient; 10_000]);
+    world.send("0001", 1).await;
+    world.send("0001", 2).await;
+    for _ in 0..5 {
+        world.runtime.step().await.unwrap();
+    }
+    assert_eq!(world.lag().await, 2);
+
+    // The process dies; the messages are still there for the next one.
+    world.handler.no_trouble();
+    world.restart();
+    world.settle().await;
+    assert_eq!(world.effects("0001").await, [1, 2]);
+}
+
+#[tokio::test]
+async fn memory_is_bounded_while_messages_wait() {
+    let mut world = World::with(RuntimeConfig { max_waiting_messages: 10, ..quick() }).await;
+    world.handler.trouble(1, [Trouble::Transient; 10_000]);
+    for number in 1..=40 {
+        world.send("0001", number).await;
+    }
+    for _ in 0..20 {
+        assert!(world.runtime.step().await.unwrap().waiting <= 10);
+    }
+    world.handler.no_trouble();
+    world.settle().await;
+    assert_eq!(world.effects("0001").await, (1..=40).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_message_that_keeps_failing_is_given_up_after_its_attempts() {
+    let mut world = World::new().await;
+    world.handler.trouble(1, [Trouble::Failed; 3]);
+    world.send("0001", 1).await;
+    world.send("0001", 2).await;
+    world.send("0002", 3).await;
+
+    let report = world.settle().await;
+
+    assert_eq!((report.retried, report.dead_lettered, report.behind), (2, 1, 1), "three attempts");
+    assert_eq!(world.effects("0001").await, [0; 0]);
+    assert_eq!(world.effects("0002").await, [3]);
+    let letters = world.dead_letters().await;
+    assert_eq!(letters[0], ("dead".to_owned(), "it did not work".to_owned()));
+    assert_eq!(letters[1].0, "behind");
+}
+
+#[tokio::test]
+async fn a_message_that_fails_now_and_then_is_applied_in_its_turn() {
+    let mut world = World::new().await;
+    world.handler.trouble(2, [Trouble::Failed, Trouble::Transient, Trouble::Failed]);
+    for number in 1..=4 {
+        world.send("0001", number).await;
+    }
+    let report = world.settle().await;
+    assert_eq!((report.applied, report.retried, report.dead_lettered), (4, 3, 0));
+    assert_eq!(world.effects("0001").await, [1, 2, 3, 4]);
+}
+
+#[tokio::test]
+async fn a_handlers_verdict_of_poison_is_final() {
+    let mut world = World::new().await;
+    world.handler.trouble(1, [Trouble::Poison]);
+    world.send("0001", 1).await;
+    let report = world.settle().await;
+    assert_eq!((report.retried, report.dead_lettered), (0, 1));
+}
+
+#[tokio::test]
+async fn a_panic_takes_no_other_message_with_it() {
+    let mut world = World::new().await;
+    world.handler.trouble(5, [Trouble::Panic; 100]);
+    for number in 1..=9 {
+        world.send(&format!("000{number}"), number).await;
+    }
+    let report = world.settle().await;
+    assert_eq!((report.applied + report.duplicate, report.dead_lettered), (8, 1));
+    for number in (1..=9).filter(|number| *number != 5) {
+        assert_eq!(world.effects(&format!("000{number}")).await, [number]);
+    }
+    let letters = world.dead_letters().await;
+    assert_eq!(letters[0].1, "the handler panicked: the handler has a bug");
+}
+
+#[tokio::test]
+async fn a_crash_between_effect_and_acknowledgement_has_one_effect() {
+    let mut world = World::new().await;
+    world.send("0001", 1).await;
+    world.send("0001", 2).await;
+    let broker = world.broker.clone();
+    world.handler.after_batch(move || broker.set_down(true));
+    let crash = loop {
+        match world.runtime.step().await {
+            Ok(_) => {}
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(crash, RuntimeError::Broker(_)));
+    assert_eq!(world.effects("0001").await, [1, 2]);
+
+    world.broker.set_down(false);
+    world.handler.after_batch(|| {});
+    assert_eq!(world.lag().await, 2, "nothing was acknowledged");
+    let report = world.settle().await;
+    assert_eq!((report.applied, report.duplicate), (0, 2));
+    assert_eq!(world.effects("0001").await, [1, 2]);
+}
+
+#[tokio::test]
+async fn everything_three_times_and_shuffled_has_one_effect_each() {
+    let mut world = World::new().await;
+    world.broker.set_disorder(Some(Disorder { copies: 3, shuffle_seed: Some(42) }));
+    for number in 1..=30 {
+        world.send(&format!("{number:04}"), number).await;
+    }
+    world.broker.set_disorder(None);
+    world.broker.redeliver_everything(1, 42);
+    let report = world.settle().await;
+    assert_eq!((report.applied, report.duplicate), (30, 150));
+    for number in 1..=30 {
+        assert_eq!(world.effects(&format!("{number:04}")).await, [number]);
+    }
+}
+
+#[tokio::test]
+async fn without_a_place_for_dead_letters_nothing_is_acknowledged() {
+    let mut world = World::new().await;
+    let rename = |from: &str, to: &str| {
+        sqlx::raw_sql(sqlx::AssertSqlSafe(format!("ALTER TABLE messaging.{from} RENAME TO {to}")))
+    };
+    rename("dead_letter", "hidden").execute(&world.pool).await.unwrap();
+    world.send("0001", 1).await;
+    let error = loop {
+        match world.runtime.step().await {
+            Ok(_) => {}
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(error, RuntimeError::Database(_)));
+    assert_eq!(world.lag().await, 1);
+    rename("hidden", "dead_letter").execute(&world.pool).await.unwrap();
+    world.settle().await;
+    assert_eq!(world.effects("0001").await, [1]);
+}
+
+#[tokio::test]
+async fn a_running_consumer_outlives_the_broker_and_ends_when_asked() {
+    let mut world = World::new().await;
+    let shutdown = CancellationToken::new();
+    let running = tokio::spawn(world.take_runtime().run(shutdown.clone()));
+
+    world.send("0001", 1).await;
+    world.eventually("applied", || async { world.effects("0001").await == [1] }).await;
+    world.broker.set_down(true);
+    world.eventually("the member left", || async { world.broker.members("ticket-consumer-group-test") == 0 }).await;
+    world.broker.set_down(false);
+    world.send("0001", 2).await;
+    world.eventually("applied after the outage", || async { world.effects("0001").await == [1, 2] }).await;
+    world.eventually("acknowledged", || async { world.lag().await == 0 }).await;
+
+    shutdown.cancel();
+    running.await.unwrap();
+    assert_eq!(world.broker.members("ticket-consumer-group-test"), 0, "it left its group");
+}
+
+#[tokio::test]
+async fn a_consumer_that_only_fails_still_ends_when_asked() {
+    let mut world = World::with(RuntimeConfig { backoff_max_ms: 60_000, backoff_initial_ms: 60_000, ..quick() }).await;
+    world.handler.trouble(1, [Trouble::Transient; 10_000]);
+    world.send("0001", 1).await;
+    let failed = Arc::new(AtomicBool::new(false));
+    let noted = failed.clone();
+    world.handler.after_batch(move || noted.store(true, Ordering::SeqCst));
+    let shutdown = CancellationToken::new();
+    let running = tokio::spawn(world.take_runtime().run(shutdown.clone()));
+    world.eventually("tried", || async { failed.load(Ordering::SeqCst) }).await;
+    shutdown.cancel();
+    running.await.unwrap();
+    assert_eq!(world.lag().await, 1);
+}
+
+#[tokio::test]
+async fn keys_may_be_worked_on_side_by_side_and_keep_their_order() {
+    let mut world = World::with(RuntimeConfig { handler_partitions: 4, ..quick() }).await;
+    for number in 1..=20 {
+        for order in ["0001", "0002", "0003", "0004", "0005"] {
+            world.send(order, number).await;
+        }
+    }
+    world.handler.trouble(7, [Trouble::Transient]);
+    world.settle().await;
+    for order in ["0001", "0002", "0003", "0004", "0005"] {
+        assert_eq!(world.effects(order).await, (1..=20).collect::<Vec<_>>());
+    }
+}
