@@ -1,0 +1,21 @@
+//! What decides: the use cases, the consumers and deadlines that drive them, and the ports to the world outside.
+//!
+//! - [`commands`]: one use case a file, each one append; called by the API, by handlers and by deadlines alike.
+//! - [`handlers`]: the consumers that turn messages into use cases.
+//! - [`deadlines`]: orders that expire, locks that lapse, refunds that are owed.
+//! - [`provider`], [`sandbox`]: payments. [`contact`], [`templates`], [`senders`]: notifications.
+
+pub mod catalogue;
+pub mod commands;
+pub mod contact;
+pub mod deadlines;
+pub mod handlers;
+pub mod ids;
+pub mod policy;
+pub mod provider;
+pub mod sandbox;
+pub mod senders;
+pub mod stock_cache;
+pub mod templates;
+
+pub use policy::Policy;

@@ -1,0 +1,201 @@
+//! The use cases: each declares the streams it decides on, decides purely, and commits its events, messages and
+//! deadlines in one append. The API calls them for requests, the handlers for messages, the deadline runner for
+//! times that have come.
+
+mod begin_fulfilment;
+mod cancel_order;
+mod deduct_stock;
+mod effects;
+mod expire_order;
+mod lapse_lock;
+mod lock_stock;
+mod notify;
+mod place_order;
+mod refund;
+mod rollback_stock;
+mod settle_payment;
+mod start_payment;
+mod ticket_type;
+
+use std::future::Future;
+use std::time::Instant;
+
+use domain::{OrderId, TicketTypeId};
+use event_store::{Command, CommandError, CommandKey, Committed, Ledger, Metadata, Refusal, StoreError, UnitOfWork};
+use messaging::ReceivedMessage;
+use serde::Serialize;
+use thiserror::Error;
+
+pub use begin_fulfilment::begin_fulfilment;
+pub use cancel_order::{Cancellation, cancel_order, compensate_cancelled};
+pub use deduct_stock::deduct_stock;
+pub use expire_order::expire_order;
+pub use lapse_lock::{LockLapseKey, lapse_lock};
+pub use lock_stock::lock_stock;
+pub use notify::{dispatch_notification, record_failed, record_sent, request_notification};
+pub use place_order::{NewOrder, PlaceOrder, place_order};
+pub use refund::{RefundKey, complete_refund, postpone_deadline};
+pub use rollback_stock::rollback_stock;
+pub use settle_payment::{Settlement, settle_payment};
+pub use start_payment::{NewPayment, StartPayment, start_payment};
+pub use ticket_type::{PutOnSale, StockLevels, change_capacity, put_ticket_type_on_sale};
+
+/// Deadline kinds that the deadline runner acts on.
+pub mod deadline_kind {
+    /// The key is the order's id.
+    pub const ORDER_EXPIRY: &str = "order_expiry";
+    /// The key is a [`LockLapseKey`](super::LockLapseKey).
+    pub const LOCK_LAPSE: &str = "lock_lapse";
+    /// The key is a [`RefundKey`](super::RefundKey).
+    pub const REFUND: &str = "refund";
+}
+
+/// Who asks for a use case, and what makes the asking unique.
+#[derive(Debug, Clone, Default)]
+pub struct Origin {
+    pub metadata: Metadata,
+    /// Idempotency keys, webhook ids, inbox ids: written in the same append.
+    pub keys: Vec<CommandKey>,
+}
+
+impl Origin {
+    /// A caller without a key of its own.
+    pub fn new(metadata: Metadata) -> Self {
+        Self { metadata, keys: Vec::new() }
+    }
+
+    /// The same caller, with one more key.
+    pub fn with_key(mut self, key: CommandKey) -> Self {
+        self.keys.push(key);
+        self
+    }
+
+    /// A message that one consumer works on: its id is the key, so that its effect happens once.
+    pub fn of_message(message: &ReceivedMessage, consumer: &'static str) -> Self {
+        let mut metadata = message.metadata();
+        metadata.actor = Some(consumer.to_owned());
+        Self::new(metadata).with_key(message.inbox_key(consumer))
+    }
+
+    /// A deadline of an order that has come.
+    pub fn of_deadline(order_id: &OrderId) -> Self {
+        Self::new(Metadata {
+            correlation_id: Some(order_id.to_string()),
+            actor: Some("deadlines".to_owned()),
+            ..Metadata::default()
+        })
+    }
+
+    fn command(self) -> Command {
+        self.keys.into_iter().fold(Command::new(self.metadata), Command::unique)
+    }
+
+    fn mode(&self) -> &'static str {
+        self.metadata.mode.map_or("none", |mode| mode.as_str())
+    }
+}
+
+/// Why a use case that a person asked for was not carried out.
+#[derive(Debug, Error)]
+pub enum UseCaseError {
+    #[error("there is no such order")]
+    UnknownOrder,
+    #[error("there is no such payment")]
+    UnknownPayment,
+    #[error("the payment belongs to another order")]
+    WrongOrder,
+    #[error("there is no ticket type {0} for this show")]
+    UnknownTicketType(TicketTypeId),
+    #[error("the order's lock lapsed and its tickets are gone")]
+    StockNoLongerAvailable,
+    #[error("the order's amount is beyond what an amount can be")]
+    AmountTooLarge,
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl UseCaseError {
+    /// The stable name of what was refused; `None` where nothing was refused but something is wrong.
+    pub fn code(&self) -> Option<&'static str> {
+        match self {
+            Self::UnknownOrder => Some("order_not_found"),
+            Self::UnknownPayment => Some("payment_not_found"),
+            Self::WrongOrder => Some("wrong_order"),
+            Self::UnknownTicketType(_) => Some("ticket_type_not_found"),
+            Self::StockNoLongerAvailable => Some("stock_no_longer_available"),
+            Self::AmountTooLarge => Some("amount_too_large"),
+            Self::Command(CommandError::Rejected(rejection)) => Some(rejection.code()),
+            Self::Command(_) | Self::Store(_) => None,
+        }
+    }
+}
+
+/// Writes down that a message was handled whose effect is outside the ledger.
+pub fn record_handled(
+    ledger: &Ledger,
+    origin: Origin,
+) -> impl Future<Output = Result<Committed<()>, CommandError>> + Send + use<> {
+    let mode = origin.mode();
+    measured("record_handled", mode, ledger.submit(origin.command(), |_| Ok(())))
+}
+
+/// Keeps what the caller is told with their key, so that a repeat is told the same.
+fn answer(uow: &mut UnitOfWork<'_>, told: &impl Serialize) -> Result<(), Refusal> {
+    let json = serde_json::to_string(told).map_err(|error| Refusal::Fault(format!("unwritable answer: {error}")))?;
+    uow.respond(json);
+    Ok(())
+}
+
+/// Counts and times a command by its name. The command is under way before the future is first polled.
+fn measured<T: Send>(
+    name: &'static str,
+    mode: &'static str,
+    outcome: impl Future<Output = Result<Committed<T>, CommandError>> + Send,
+) -> impl Future<Output = Result<Committed<T>, CommandError>> + Send {
+    let started = Instant::now();
+    async move {
+        let result = outcome.await;
+        let label = outcome_label(&result);
+        metrics::counter!("ledger_commands_total", "command" => name, "outcome" => label, "mode" => mode).increment(1);
+        metrics::histogram!("ledger_command_duration_seconds", "command" => name)
+            .record(started.elapsed().as_secs_f64());
+        result
+    }
+}
+
+fn outcome_label<T>(result: &Result<Committed<T>, CommandError>) -> &'static str {
+    match result {
+        Ok(_) => "accepted",
+        Err(CommandError::Rejected(_)) => "rejected",
+        Err(CommandError::Duplicate(_)) => "duplicate",
+        Err(CommandError::Contended) => "contended",
+        Err(CommandError::Overloaded) => "overloaded",
+        Err(CommandError::Unavailable(_)) => "unavailable",
+        Err(CommandError::Invalid { .. }) => "invalid",
+        Err(CommandError::Bug(_)) => "bug",
+    }
+}
+
+/// Every command's name, so that its counters can be there from the start.
+pub const COMMAND_NAMES: [&str; 18] = [
+    "place_order",
+    "begin_fulfilment",
+    "lock_stock",
+    "start_payment",
+    "settle_payment",
+    "deduct_stock",
+    "cancel_order",
+    "compensate_cancelled",
+    "expire_order",
+    "rollback_stock",
+    "lapse_lock",
+    "complete_refund",
+    "put_ticket_type_on_sale",
+    "change_capacity",
+    "request_notification",
+    "dispatch_notification",
+    "record_delivery",
+    "record_handled",
+];

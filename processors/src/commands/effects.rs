@@ -1,0 +1,135 @@
+//! What several use cases have in common: a decision together with the messages that tell of it.
+
+use domain::fulfilment::Tickets;
+use domain::order::PlacedOrder;
+use domain::{
+    Fulfilment, FulfilmentCommand, LockId, Order, OrderCommand, OrderEvent, OrderId, OrderRejection, Stock,
+    StockCommand, StockEvent, StockRejection, TicketTypeId,
+};
+use event_store::{Deadline, Refusal, UnitOfWork};
+use messaging::message::{OrderStatusUpdate, StockRollback, StockSync};
+use messaging::{MessageData, outbox_message};
+
+use super::deadline_kind::{LOCK_LAPSE, ORDER_EXPIRY};
+use super::lapse_lock::LockLapseKey;
+
+/// Sends a message with the event decided last.
+pub fn publish<D: MessageData>(uow: &mut UnitOfWork<'_>, data: &D) -> Result<(), Refusal> {
+    let message = outbox_message(uow.new_id(), uow.now(), data);
+    uow.publish(message)
+}
+
+/// The order as it stands.
+pub fn placed<'a>(uow: &'a UnitOfWork<'_>, order_id: &OrderId) -> Result<&'a PlacedOrder, Refusal> {
+    let order = uow.state::<Order>(order_id.as_str())?;
+    order.placed.as_ref().ok_or(Refusal::Rejected(OrderRejection::NotFound.into()))
+}
+
+/// Decides about an order, and tells the world if its status changed.
+pub fn change_order(
+    uow: &mut UnitOfWork<'_>,
+    order_id: &OrderId,
+    command: OrderCommand,
+) -> Result<Vec<OrderEvent>, Refusal> {
+    let from_status = uow.state::<Order>(order_id.as_str())?.status();
+    let events = uow.handle::<Order>(order_id.as_str(), command)?;
+    let order = placed(uow, order_id)?;
+    if from_status != Some(order.status) {
+        let update = OrderStatusUpdate {
+            order_id: order_id.clone(),
+            user_id: order.user_id,
+            from_status,
+            to_status: order.status,
+            reason: order.reason.clone(),
+            change_time: uow.now().timestamp_millis(),
+        };
+        publish(uow, &update)?;
+    }
+    Ok(events)
+}
+
+/// Decides about stock, and tells the caches if it changed.
+pub fn change_stock(
+    uow: &mut UnitOfWork<'_>,
+    ticket_type_id: TicketTypeId,
+    command: StockCommand,
+) -> Result<Vec<StockEvent>, Refusal> {
+    let events = change_stock_quietly(uow, ticket_type_id, command)?;
+    if !events.is_empty() {
+        tell_stock(uow, ticket_type_id)?;
+    }
+    Ok(events)
+}
+
+/// Decides about stock as one of several steps, the last of which tells the caches.
+pub fn change_stock_quietly(
+    uow: &mut UnitOfWork<'_>,
+    ticket_type_id: TicketTypeId,
+    command: StockCommand,
+) -> Result<Vec<StockEvent>, Refusal> {
+    uow.handle::<Stock>(&ticket_type_id.to_string(), command)
+}
+
+/// Tells a saga something.
+pub fn change_fulfilment(
+    uow: &mut UnitOfWork<'_>,
+    order_id: &OrderId,
+    command: FulfilmentCommand,
+) -> Result<(), Refusal> {
+    uow.handle::<Fulfilment>(order_id.as_str(), command).map(drop)
+}
+
+/// Has the saga undo what it did, and asks for the tickets back if there may be any.
+pub fn compensate(uow: &mut UnitOfWork<'_>, order_id: &OrderId, reason: &str) -> Result<(), Refusal> {
+    let command = FulfilmentCommand::Compensate { reason: reason.to_owned() };
+    let events = uow.handle::<Fulfilment>(order_id.as_str(), command)?;
+    let begun = uow.state::<Fulfilment>(order_id.as_str())?.begun.as_ref();
+    let releasing = begun.filter(|begun| !events.is_empty() && begun.tickets == Tickets::Releasing);
+    let Some(begun) = releasing else { return Ok(()) };
+    let rollback = StockRollback {
+        lock_id: begun.lock_id.clone(),
+        order_id: begun.order_id.clone(),
+        ticket_type_id: begun.ticket_type_id,
+        quantity: begun.quantity,
+        reason: reason.to_owned(),
+        rollback_time: uow.now().timestamp_millis(),
+    };
+    publish(uow, &rollback)
+}
+
+/// Has the lock lapse when its time is over.
+pub fn set_lock_lapse(uow: &mut UnitOfWork<'_>, order: &PlacedOrder, lock_id: &LockId) -> Result<(), Refusal> {
+    let stock = uow.state::<Stock>(&order.ticket_type_id.to_string())?;
+    if let Some(lock) = stock.locks.get(lock_id) {
+        let due_at = lock.expires_at;
+        uow.set_deadline(Deadline { kind: LOCK_LAPSE, key: LockLapseKey::of(order, lock_id).to_string(), due_at });
+    }
+    Ok(())
+}
+
+/// The lock has ended or is paid for: it lapses no more.
+pub fn clear_lock_lapse(uow: &mut UnitOfWork<'_>, key: &LockLapseKey) {
+    uow.clear_deadline(LOCK_LAPSE, &key.to_string());
+}
+
+/// The order is paid or over: it expires no more.
+pub fn clear_order_expiry(uow: &mut UnitOfWork<'_>, order_id: &OrderId) {
+    uow.clear_deadline(ORDER_EXPIRY, order_id.as_str());
+}
+
+fn tell_stock(uow: &mut UnitOfWork<'_>, ticket_type_id: TicketTypeId) -> Result<(), Refusal> {
+    let id = ticket_type_id.to_string();
+    let stock = uow.state::<Stock>(&id)?;
+    let on_sale = stock.on_sale.as_ref().ok_or(Refusal::Rejected(StockRejection::NotOnSale.into()))?;
+    let sync = StockSync {
+        ticket_type_id,
+        show_id: on_sale.show_id,
+        capacity: stock.capacity,
+        available: stock.available,
+        locked: stock.locked,
+        sold: stock.sold,
+        stream_version: uow.version::<Stock>(&id)?,
+        sync_time: uow.now().timestamp_millis(),
+    };
+    publish(uow, &sync)
+}

@@ -1,0 +1,82 @@
+//! The consumers that decide. Each turns a message into one command whose append also holds the message's id, so that a
+//! message delivered again has no second effect.
+//!
+//! A batch is submitted in order before the first outcome is awaited: its commands are decided in that order and
+//! committed together. Within one topic an order has at most one message that another would have to wait for, so a
+//! message that fails holds up no other here.
+
+mod cache;
+mod delivery;
+mod inbox;
+
+mod notification;
+mod order;
+mod payment;
+mod stock;
+
+use std::sync::Arc;
+
+use event_store::Ledger;
+use messaging::Handler;
+
+use crate::policy::Policy;
+use crate::provider::PaymentProvider;
+use crate::senders::{EmailSender, LogOnly, SmsSender};
+use crate::stock_cache::StockCache;
+
+pub use cache::CacheHandler;
+pub use delivery::{EmailHandler, SmsHandler};
+pub use notification::NotificationHandler;
+pub use order::OrderHandler;
+pub use payment::PaymentHandler;
+pub use stock::StockHandler;
+
+/// The names of all processors: consumer groups, and the values of `order-ledger process --role`.
+pub const NAMES: [&str; 7] = ["order", "stock", "payment", "notification", "sms", "email", "cache"];
+
+/// What the processors need besides the ledger.
+#[derive(Clone)]
+pub struct ProcessorParts {
+    pub policy: Policy,
+    pub provider: Arc<dyn PaymentProvider>,
+    pub sms: Arc<dyn SmsSender>,
+    pub email: Arc<dyn EmailSender>,
+    pub stock_cache: Arc<StockCache>,
+    /// How many calls to providers outside one processor has under way at a time.
+    pub max_concurrent_calls: usize,
+}
+
+impl ProcessorParts {
+    /// The defaults: senders that only log.
+    pub fn new(policy: Policy, provider: Arc<dyn PaymentProvider>) -> Self {
+        Self {
+            policy,
+            provider,
+            sms: Arc::new(LogOnly),
+            email: Arc::new(LogOnly),
+            stock_cache: Arc::new(StockCache::new()),
+            max_concurrent_calls: 32,
+        }
+    }
+}
+
+/// The processor of this name; `None` if there is none.
+pub fn handler(name: &str, ledger: &Ledger, parts: &ProcessorParts) -> Option<Arc<dyn Handler>> {
+    let ledger = ledger.clone();
+    let calls = parts.max_concurrent_calls;
+    Some(match name {
+        "order" => Arc::new(OrderHandler::new(ledger, parts.policy.clone())),
+        "stock" => Arc::new(StockHandler::new(ledger)),
+        "payment" => Arc::new(PaymentHandler::new(ledger, parts.provider.clone(), calls)),
+        "notification" => Arc::new(NotificationHandler::new(ledger)),
+        "sms" => Arc::new(SmsHandler::new(ledger, parts.sms.clone(), calls)),
+        "email" => Arc::new(EmailHandler::new(ledger, parts.email.clone(), calls)),
+        "cache" => Arc::new(CacheHandler::new(parts.stock_cache.clone())),
+        _ => return None,
+    })
+}
+
+/// All processors, in the order of [`NAMES`].
+pub fn handlers(ledger: &Ledger, parts: &ProcessorParts) -> Vec<Arc<dyn Handler>> {
+    NAMES.iter().filter_map(|name| handler(name, ledger, parts)).collect()
+}
