@@ -3,7 +3,8 @@
 use axum::extract::FromRequestParts;
 use axum::http::StatusCode;
 use axum::http::request::Parts;
-use event_store::{CommandKey, KeyRecord};
+use event_store::{CommandError, CommandKey, Committed, KeyRecord};
+use processors::commands::UseCaseError;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
@@ -51,8 +52,21 @@ impl IdempotencyKey {
     }
 }
 
+/// A repeat of a request is answered as the first was, with the position the first one got.
+pub(crate) fn first_or_repeated<T: DeserializeOwned>(
+    outcome: Result<Committed<T>, UseCaseError>,
+    key: &CommandKey,
+) -> Result<Committed<T>, Problem> {
+    match outcome {
+        Err(UseCaseError::Command(CommandError::Duplicate(record))) => {
+            Ok(Committed { value: first_answer(&record, key)?, position: record.position })
+        }
+        outcome => Ok(outcome?),
+    }
+}
+
 /// What the first request with this key was answered; 422 when this one asks for something else.
-pub(crate) fn first_answer<T: DeserializeOwned>(record: &KeyRecord, key: &CommandKey) -> Result<T, Problem> {
+fn first_answer<T: DeserializeOwned>(record: &KeyRecord, key: &CommandKey) -> Result<T, Problem> {
     if record.request_hash != key.request_hash {
         let detail = "this Idempotency-Key was used for another request";
         let problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused", detail);

@@ -29,6 +29,11 @@ mod ticket_types;
 
 pub use problem::{Problem, ProblemBody};
 pub use rate_limit::RateLimit;
-pub use router::{openapi, router};
+pub use router::router;
 pub use server::run;
 pub use state::{ApiConfig, ApiError, ApiParts, ApiState, ConsumerGroup, MetricsText};
+
+/// Puts the metrics of this interface there from the start. The use cases count themselves.
+pub fn register_metrics() {
+    payment_callback::register_metrics();
+}

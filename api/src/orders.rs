@@ -8,7 +8,8 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::header::ETAG;
 use axum::response::IntoResponse;
-use domain::{OrderId, UserId};
+use domain::order::PlacedOrder;
+use domain::{Order, OrderId};
 use projections::OrderView;
 use utoipa::ToSchema;
 
@@ -75,15 +76,12 @@ pub(crate) async fn get(
 
 /// The order, where there is one that this caller may see; 404 otherwise, so that ids do not leak.
 pub(crate) async fn visible_order(api: &ApiState, caller: &Caller, id: &OrderId) -> Result<OrderView, Problem> {
-    order_where(api, id, |owner| caller.may_see(owner)).await
-}
-
-/// The order, where there is one that this caller may change; 404 otherwise.
-pub(crate) async fn changeable_order(api: &ApiState, caller: &Caller, id: &OrderId) -> Result<OrderView, Problem> {
-    order_where(api, id, |owner| caller.may_act_for(owner)).await
-}
-
-async fn order_where(api: &ApiState, id: &OrderId, allowed: impl Fn(UserId) -> bool) -> Result<OrderView, Problem> {
     let order = projections::orders::get(&api.queries, id).await?;
-    order.filter(|order| allowed(order.user_id)).ok_or_else(order_not_found)
+    order.filter(|order| caller.may_see(order.user_id)).ok_or_else(order_not_found)
+}
+
+/// What a command about an order starts from, where there is one that this caller may change; 404 otherwise.
+pub(crate) async fn changeable_order(api: &ApiState, caller: &Caller, id: &OrderId) -> Result<PlacedOrder, Problem> {
+    let order = api.ledger.load::<Order>(id.as_str()).await?.state.placed;
+    order.filter(|order| caller.may_act_for(order.user_id)).ok_or_else(order_not_found)
 }

@@ -6,7 +6,6 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::response::Response;
 use axum::routing::get;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::OpenApi;
@@ -31,11 +30,6 @@ pub fn router(state: ApiState) -> Router {
         .layer(CatchPanicLayer::custom(limits::answer_panic))
         .layer(from_fn(request_context::identify))
         .with_state(state)
-}
-
-/// What `/openapi.json` says, for those who want it without a server.
-pub fn openapi(state: &ApiState) -> utoipa::openapi::OpenApi {
-    calls(state).into_openapi()
 }
 
 /// From the outside in: requests in flight, time, then for most calls who it is and how often they may.

@@ -48,7 +48,7 @@ pub(crate) struct DeadLetterBody {
     consumer: String,
     topic: String,
     ordering_key: Option<String>,
-    #[schema(value_type = Option<String>, format = Uuid)]
+    #[schema(value_type = Option<String>, format = "uuid")]
     message_id: Option<Uuid>,
     /// `dead`, `behind`, `redriven` or `discarded`.
     state: &'static str,

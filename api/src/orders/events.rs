@@ -36,7 +36,7 @@ pub(crate) struct EventBody {
     #[schema(example = "order-ORD202412010001")]
     stream_id: String,
     version: i64,
-    #[schema(value_type = String, format = Uuid)]
+    #[schema(value_type = String, format = "uuid")]
     event_id: Uuid,
     #[serde(rename = "type")]
     #[schema(example = "OrderPlaced")]

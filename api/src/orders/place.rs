@@ -5,15 +5,15 @@ use axum::http::header::LOCATION;
 use axum::response::IntoResponse;
 use chrono::{DateTime, Utc};
 use domain::{Mode, Money, OrderId, OrderStatus, Quantity};
-use event_store::{CommandError, CommandKey, Committed};
-use processors::commands::{NewOrder, Origin, PlaceOrder, UseCaseError, place_order};
+use event_store::Committed;
+use processors::commands::{NewOrder, Origin, PlaceOrder, place_order};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::auth::Caller;
 use crate::extract::JsonBody;
 use crate::fields;
-use crate::idempotency::{IdempotencyKey, first_answer};
+use crate::idempotency::{IdempotencyKey, first_or_repeated};
 use crate::openapi::{BodyProblems, CallerProblems, IdempotencyProblems, NotFoundProblem};
 use crate::problem::Problem;
 use crate::request_context::RequestContext;
@@ -84,19 +84,6 @@ pub(crate) async fn place(
     let placed = PlacedOrderBody::from(first_or_repeated(placed, &key)?);
     let location = format!("/v1/orders/{}", placed.order_id);
     Ok((StatusCode::ACCEPTED, [(LOCATION, location)], Json(placed)))
-}
-
-/// A repeat of a request is answered as the first was, with the position the first one got.
-pub(crate) fn first_or_repeated<T: serde::de::DeserializeOwned>(
-    outcome: Result<Committed<T>, UseCaseError>,
-    key: &CommandKey,
-) -> Result<Committed<T>, Problem> {
-    match outcome {
-        Err(UseCaseError::Command(CommandError::Duplicate(record))) => {
-            Ok(Committed { value: first_answer(&record, key)?, position: record.position })
-        }
-        outcome => Ok(outcome?),
-    }
 }
 
 impl PlaceOrderBody {

@@ -1,0 +1,194 @@
+//! Paying for an order, and looking at a payment.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::LOCATION;
+use axum::response::IntoResponse;
+use domain::payment::RequestedPayment;
+use domain::{Money, OrderId, Payment, PaymentId, PaymentStatus, UserId};
+use event_store::Committed;
+use processors::commands::{NewPayment, Origin, StartPayment, start_payment};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::auth::Caller;
+use crate::extract::{JsonBody, PathId};
+use crate::fields::payment_not_found;
+use crate::idempotency::{IdempotencyKey, first_or_repeated};
+use crate::openapi::{BodyProblems, CallerProblems, ConflictProblem, IdempotencyProblems, NotFoundProblem};
+use crate::orders::changeable_order;
+use crate::problem::Problem;
+use crate::request_context::RequestContext;
+use crate::state::{ApiConfig, ApiState};
+
+/// How to pay.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schema(as = NewPaymentRequest)]
+pub(crate) struct PayBody {
+    /// Letters, digits, `_` and `-`. The sandbox declines `SANDBOX_DECLINE` and never answers `SANDBOX_SILENT`.
+    #[schema(min_length = 1, max_length = 64, example = "ALIPAY")]
+    payment_method: String,
+    /// Where the provider reports; only addresses of the configuration are allowed.
+    callback_url: Option<String>,
+}
+
+/// A payment that was started.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = StartedPayment)]
+pub(crate) struct StartedPaymentBody {
+    #[schema(value_type = String, example = "PAY202412010001")]
+    payment_id: PaymentId,
+    #[schema(value_type = String, example = "ORD202412010001")]
+    order_id: OrderId,
+    #[schema(value_type = String, example = "REQUESTED")]
+    status: PaymentStatus,
+    #[schema(value_type = f64, example = 598.00)]
+    amount: Money,
+    payment_method: String,
+    position: i64,
+}
+
+/// A payment.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Payment)]
+pub(crate) struct PaymentBody {
+    #[schema(value_type = String, example = "PAY202412010001")]
+    payment_id: PaymentId,
+    #[schema(value_type = String, example = "ORD202412010001")]
+    order_id: OrderId,
+    #[schema(value_type = i64)]
+    user_id: UserId,
+    #[schema(value_type = String, example = "SUCCEEDED")]
+    status: PaymentStatus,
+    #[schema(value_type = f64, example = 598.00)]
+    amount: Money,
+    payment_method: String,
+    #[schema(value_type = f64, example = 598.00)]
+    captured: Money,
+    #[schema(value_type = f64, example = 0.00)]
+    refunded: Money,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    provider_reference: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    version: u64,
+    position: i64,
+}
+
+/// Starts to pay for an order. A lock that lapsed is taken anew in the same append, or the answer is 409.
+#[utoipa::path(
+    post,
+    path = "/v1/orders/{orderId}/payments",
+    tag = "orders",
+    params(("orderId" = String, Path), ("Idempotency-Key" = String, Header, min_length = 1, max_length = 255)),
+    request_body = PayBody,
+    responses(
+        (status = 202, description = "Started: the provider is being asked", body = StartedPaymentBody, headers(("Location" = String))),
+        CallerProblems,
+        NotFoundProblem,
+        ConflictProblem,
+        BodyProblems,
+        IdempotencyProblems
+    )
+)]
+pub(crate) async fn pay(
+    caller: Caller,
+    context: RequestContext,
+    key: IdempotencyKey,
+    State(api): State<ApiState>,
+    PathId(order_id): PathId<OrderId>,
+    JsonBody(body): JsonBody<PayBody>,
+) -> Result<impl IntoResponse, Problem> {
+    let request = body.validate(&api.config)?;
+    let key = key.scoped(&caller, "POST /v1/orders/{orderId}/payments", &(&order_id, &body))?;
+    let order = changeable_order(&api, &caller, &order_id).await?;
+    let origin = Origin::new(context.metadata_of(&caller, Some(order.mode))).with_key(key.clone());
+    let started = start_payment(&api.ledger, &api.config.policy, origin, &order, request).await;
+    let started = StartedPaymentBody::from(first_or_repeated(started, &key)?);
+    let location = format!("/v1/payments/{}", started.payment_id);
+    Ok((StatusCode::ACCEPTED, [(LOCATION, location)], Json(started)))
+}
+
+/// One payment, as the ledger has it now.
+#[utoipa::path(
+    get,
+    path = "/v1/payments/{paymentId}",
+    tag = "payments",
+    params(("paymentId" = String, Path)),
+    responses((status = 200, description = "The payment", body = PaymentBody), CallerProblems, NotFoundProblem)
+)]
+pub(crate) async fn get(
+    caller: Caller,
+    State(api): State<ApiState>,
+    PathId(id): PathId<PaymentId>,
+) -> Result<Json<PaymentBody>, Problem> {
+    let loaded = api.ledger.load::<Payment>(id.as_str()).await?;
+    let payment = loaded.state.requested.filter(|payment| caller.may_see(payment.user_id));
+    let payment = payment.ok_or_else(payment_not_found)?;
+    Ok(Json(PaymentBody::new(payment, loaded.version, loaded.position)))
+}
+
+const MAX_METHOD_CHARS: usize = 64;
+
+impl PayBody {
+    fn validate(&self, config: &ApiConfig) -> Result<StartPayment, Problem> {
+        let method = &self.payment_method;
+        let plain = method.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
+        if method.is_empty() || method.len() > MAX_METHOD_CHARS || !plain {
+            let detail = format!("1 to {MAX_METHOD_CHARS} letters, digits, `_` and `-`");
+            return Err(Problem::invalid_value("paymentMethod", detail));
+        }
+        Ok(StartPayment { payment_method: method.clone(), callback_url: Some(self.callback_url(config)?) })
+    }
+
+    /// Whole addresses are compared, so that no request can have the provider call something else of ours.
+    fn callback_url(&self, config: &ApiConfig) -> Result<String, Problem> {
+        let Some(url) = &self.callback_url else { return Ok(config.callback_url.clone()) };
+        if *url == config.callback_url || config.allowed_callback_urls.contains(url) {
+            return Ok(url.clone());
+        }
+        let problem = Problem::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "callback_url_not_allowed",
+            "this callbackUrl is not one of the configuration's",
+        );
+        Err(problem.field("callbackUrl"))
+    }
+}
+
+impl From<Committed<NewPayment>> for StartedPaymentBody {
+    fn from(committed: Committed<NewPayment>) -> Self {
+        let payment = committed.value;
+        Self {
+            payment_id: payment.payment_id,
+            order_id: payment.order_id,
+            status: PaymentStatus::Requested,
+            amount: payment.amount,
+            payment_method: payment.payment_method,
+            position: committed.position.unwrap_or_default(),
+        }
+    }
+}
+
+impl PaymentBody {
+    fn new(payment: RequestedPayment, version: u64, position: i64) -> Self {
+        Self {
+            payment_id: payment.payment_id,
+            order_id: payment.order_id,
+            user_id: payment.user_id,
+            status: payment.status,
+            amount: payment.amount,
+            payment_method: payment.payment_method,
+            captured: payment.captured,
+            refunded: payment.refunded,
+            provider_reference: payment.provider_reference,
+            reason: payment.reason,
+            version,
+            position,
+        }
+    }
+}
