@@ -160,6 +160,10 @@ fn refund_not_owed(#[case] given: Fulfilment) {
 #[case::compensated_though_refused(begun([refuse(1)]), compensate())]
 #[case::released_again(released(), compensated(1))]
 #[case::an_older_lock_released(begun([grant(1), compensate(), relock(2)]), compensated(1))]
+#[case::an_older_lock_released_though_compensating(
+    begun([grant(1), lapse(1), relock(2), compensate()]),
+    compensated(1)
+)]
 #[case::refunded_again(begun([grant(1), owe_refund(1), refund(1)]), refund(1))]
 fn what_repeats_the_past_has_no_second_effect(#[case] given: Fulfilment, #[case] command: FulfilmentCommand) {
     assert_eq!(given.decide(command), Ok(vec![]));

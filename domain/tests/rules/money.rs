@@ -1,6 +1,7 @@
 use domain::{Money, MoneyError, Quantity};
 use proptest::prelude::*;
 use rstest::rstest;
+use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
 use crate::support::{money, quantity};
@@ -54,6 +55,16 @@ fn what_is_not_an_amount_is_refused_with_the_reason(#[case] json: &str, #[case] 
 #[case("٣")]
 fn text_that_is_no_plain_number_is_refused(#[case] text: &str) {
     assert_eq!(Money::parse(text), Err(MoneyError::NotPlain));
+}
+
+#[rstest]
+#[case::as_a_database_pads_it(Decimal::new(1_500, 3), Ok("1.50"))]
+#[case::whole(Decimal::new(2, 0), Ok("2.00"))]
+#[case::three_decimals(Decimal::new(1_005, 3), Err(MoneyError::TooManyDecimals))]
+#[case::negative(Decimal::new(-1, 2), Err(MoneyError::Negative))]
+#[case::too_large(Decimal::MAX, Err(MoneyError::TooLarge))]
+fn a_decimal_is_money_where_no_digit_is_lost(#[case] decimal: Decimal, #[case] expected: Result<&str, MoneyError>) {
+    assert_eq!(Money::try_from(decimal), expected.map(money));
 }
 
 #[test]

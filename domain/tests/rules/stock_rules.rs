@@ -273,6 +273,7 @@ fn the_oldest_settled_locks_are_forgotten_and_what_they_sold_can_still_come_back
     assert_eq!(stock.settled.len(), SETTLED_LOCKS_REMEMBERED);
     assert_eq!(stock.settled.get(&lock_id(0)), None);
     assert!(stock.settled.get(&lock_id(1)).is_some());
+    refused(stock.clone(), take_back(0, 10_002), StockRejection::NotSold { lock_id: lock_id(0) }, "not_sold");
     let stock = and_then(stock, [take_back(0, 1)]);
     assert_eq!(stock.sold, 10_000);
     assert_eq!(stock.settled.len(), SETTLED_LOCKS_REMEMBERED);
