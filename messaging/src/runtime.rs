@@ -10,6 +10,7 @@ mod backlog;
 mod config;
 mod connection;
 mod offsets;
+mod verdict;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -31,6 +32,7 @@ use backlog::{Backlog, Work};
 pub use config::RuntimeConfig;
 use connection::Connection;
 use offsets::Offsets;
+use verdict::{Judged, Verdict, verdicts};
 
 /// Why a step could not be finished. Nothing is lost by it: what was not acknowledged is still here or comes again.
 #[derive(Debug, Error)]
@@ -226,7 +228,7 @@ impl ConsumerRuntime {
     }
 
     /// Each message with its result: from the handler, or poison from the parser.
-    async fn judge(&mut self, works: Vec<Work>) -> Vec<(Work, Result<Effect, HandleError>)> {
+    async fn judge(&mut self, works: Vec<Work>) -> Vec<Judged> {
         let messages: Vec<&ReceivedMessage> = works.iter().filter_map(Work::message).collect();
         let mut results =
             apply::apply_side_by_side(&*self.handler, &messages, self.config.handler_partitions).await.into_iter();
@@ -241,55 +243,48 @@ impl ConsumerRuntime {
     }
 
     /// Settles what was applied, parks what is given up, and keeps the rest for later.
-    async fn dispose(
-        &mut self,
-        judged: Vec<(Work, Result<Effect, HandleError>)>,
-        report: &mut StepReport,
-    ) -> Result<(), RuntimeError> {
+    async fn dispose(&mut self, judged: Vec<Judged>, report: &mut StepReport) -> Result<(), RuntimeError> {
         let mut kept: Vec<(Work, Option<String>)> = Vec::new();
-        let mut stopped_keys: HashSet<String> = HashSet::new();
-        let mut transient: Option<(usize, String)> = None;
-        for (mut work, result) in judged {
-            let key_stopped = work.ordering_key().is_some_and(|key| stopped_keys.contains(key));
-            let problem = match result {
-                Ok(effect) => {
-                    self.count_effect(effect, report);
-                    self.backlog.clear_back_off(&work);
-                    self.settle(&work, effect.into());
-                    continue;
-                }
-                // It may say what it likes: it is not its turn.
-                Err(_) if key_stopped => {
+        for (work, verdict) in verdicts(judged, self.config.max_attempts) {
+            match verdict {
+                Verdict::Settle(effect) => self.settle_applied(&work, effect, report),
+                Verdict::GiveUp(reason) => kept.push((work, Some(reason))),
+                Verdict::WaitItsTurn => kept.push((work, None)),
+                Verdict::TryAgain(problem) => {
+                    self.try_again(&work, &problem, report);
                     kept.push((work, None));
-                    continue;
                 }
-                Err(problem) => problem,
-            };
-            stopped_keys.extend(work.ordering_key().map(str::to_owned));
-            let given_up = match &problem {
-                HandleError::Poison(reason) => Some(reason.clone()),
-                HandleError::Failed(reason) => {
-                    work.attempts += 1;
-                    (work.attempts >= self.config.max_attempts).then(|| reason.clone())
-                }
-                HandleError::Transient(_) | HandleError::Behind => {
-                    let (count, _) = transient.get_or_insert((0, problem.to_string()));
-                    *count += 1;
-                    None
-                }
-            };
-            if given_up.is_none() {
-                report.retried += 1;
-                self.count(&work, Outcome::Retried);
-                self.backlog.back_off(&work);
-                debug!(group = self.group, message_id = ?work.message_id(), attempts = work.attempts, reason = %problem, "message failed, trying again");
             }
-            kept.push((work, given_up));
-        }
-        if let Some((count, reason)) = transient {
-            warn!(group = self.group, count, reason, "messages wait for a dependency");
         }
         self.park_given_up(kept, report).await
+    }
+
+    fn settle_applied(&mut self, work: &Work, effect: Effect, report: &mut StepReport) {
+        let outcome = match effect {
+            Effect::Applied => {
+                report.applied += 1;
+                Outcome::Applied
+            }
+            Effect::Duplicate => {
+                report.duplicate += 1;
+                Outcome::Duplicate
+            }
+        };
+        self.backlog.clear_back_off(work);
+        self.settle(work, outcome);
+    }
+
+    fn try_again(&mut self, work: &Work, problem: &HandleError, report: &mut StepReport) {
+        report.retried += 1;
+        self.count(work, Outcome::Retried);
+        let failures = self.backlog.back_off(work);
+        let (group, topic, message_id) = (&self.group, work.topic_name(), work.message_id());
+        // Once when it begins: a dependency may be away for hours.
+        if failures == 1 {
+            warn!(group, topic, ?message_id, reason = %problem, "message failed, trying again");
+        } else {
+            debug!(group, topic, ?message_id, failures, reason = %problem, "message failed again");
+        }
     }
 
     async fn park_given_up(
@@ -338,13 +333,6 @@ impl ConsumerRuntime {
         }
     }
 
-    fn count_effect(&self, effect: Effect, report: &mut StepReport) {
-        match effect {
-            Effect::Applied => report.applied += 1,
-            Effect::Duplicate => report.duplicate += 1,
-        }
-    }
-
     /// Forgets all that is unacknowledged: it comes again.
     async fn disconnect(&mut self) {
         self.backlog = Backlog::new(&self.config);
@@ -366,15 +354,6 @@ impl ConsumerRuntime {
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
             () = self.shutdown.cancelled() => {}
-        }
-    }
-}
-
-impl From<Effect> for Outcome {
-    fn from(effect: Effect) -> Self {
-        match effect {
-            Effect::Applied => Outcome::Applied,
-            Effect::Duplicate => Outcome::Duplicate,
         }
     }
 }

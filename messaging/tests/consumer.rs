@@ -7,8 +7,11 @@ mod support;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use messaging::dead_letter::{self, Filter};
 use messaging::memory::Disorder;
 use messaging::{RuntimeConfig, RuntimeError, StepReport};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 use support::{Trouble, World, broken, quick};
 use tokio_util::sync::CancellationToken;
 
@@ -289,5 +292,39 @@ async fn keys_may_be_worked_on_side_by_side_and_keep_their_order() {
     world.settle().await;
     for order in ["0001", "0002", "0003", "0004", "0005"] {
         assert_eq!(world.effects(order).await, (1..=20).collect::<Vec<_>>());
+    }
+}
+
+/// Six keys, a third of their messages in trouble, the process restarted on the way; then an operator redrives.
+#[tokio::test]
+async fn whatever_fails_each_key_has_its_effects_once_and_in_order() {
+    for seed in [1, 2, 3] {
+        let mut random = StdRng::seed_from_u64(seed);
+        let mut world = World::new().await;
+        let orders = ["0001", "0002", "0003", "0004", "0005", "0006"];
+        for number in 1..=120 {
+            world.send(orders[number as usize % orders.len()], number).await;
+            let troubles = [Trouble::Transient, Trouble::Failed, Trouble::Panic, Trouble::Poison];
+            if random.random_bool(0.3) {
+                let count = random.random_range(1..=3);
+                world.handler.trouble(number, (0..count).map(|_| troubles[random.random_range(0..troubles.len())]));
+            }
+            if random.random_bool(0.1) {
+                world.runtime.step().await.unwrap();
+            }
+            if random.random_bool(0.05) {
+                world.restart();
+            }
+        }
+        world.settle().await;
+        world.handler.no_trouble();
+        let filter = Filter { limit: 500, ..Filter::default() };
+        while let Some(letter) = dead_letter::list(&world.pool, &filter).await.unwrap().first() {
+            dead_letter::redrive(&world.pool, &*world.handler, letter.id, "operator").await.unwrap();
+        }
+        for (n, order) in orders.iter().enumerate() {
+            let sent: Vec<i64> = (1..=120).filter(|number| *number as usize % orders.len() == n).collect();
+            assert_eq!(world.effects(order).await, sent, "order {order} with seed {seed}");
+        }
     }
 }

@@ -182,13 +182,15 @@ impl Backlog {
             .fold(at_most, Duration::min)
     }
 
-    /// The key of this message failed once more: it waits, twice as long as the last time.
-    pub(super) fn back_off(&mut self, work: &Work) {
-        let Some(key) = work.ordering_key() else { return };
+    /// The key of this message failed once more: it waits, twice as long as the last time. Returns how often it has failed
+    /// in a row.
+    pub(super) fn back_off(&mut self, work: &Work) -> u32 {
+        let Some(key) = work.ordering_key() else { return 0 };
         let back_off = self.backing_off.entry(key.to_owned()).or_insert(BackOff { failures: 0, until: Instant::now() });
         let doubled = self.backoff_initial.saturating_mul(1 << back_off.failures.min(20));
-        back_off.failures = back_off.failures.saturating_add(1);
         back_off.until = Instant::now() + doubled.min(self.backoff_max).mul_f64(self.jitter);
+        back_off.failures = back_off.failures.saturating_add(1);
+        back_off.failures
     }
 
     /// The key of this message goes on: the message was applied, or given up.
