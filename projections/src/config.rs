@@ -14,6 +14,9 @@ pub struct ProjectorConfig {
     /// The pause after a failure, doubled each time up to `max_retry_delay`.
     pub min_retry_delay: Duration,
     pub max_retry_delay: Duration,
+    /// How long the inbox remembers a message. Longer than the broker and dead letters keep one.
+    pub inbox_retention: Duration,
+    pub max_claims_forgotten_at_once: i64,
 }
 
 impl Default for ProjectorConfig {
@@ -25,6 +28,8 @@ impl Default for ProjectorConfig {
             max_events_per_transaction: 20_000,
             min_retry_delay: Duration::from_millis(250),
             max_retry_delay: Duration::from_secs(30),
+            inbox_retention: messaging::inbox::DEFAULT_RETENTION,
+            max_claims_forgotten_at_once: 10_000,
         }
     }
 }

@@ -23,8 +23,10 @@ pub enum ProjectionError {
     UnknownProjection(String),
     #[error("the page cursor is not one of this list")]
     BadCursor,
-    #[error("{projection}: the rebuilt version differs from the ledger: {differences}")]
-    RebuildDiffers { projection: &'static str, differences: String },
+    #[error("{projection}: the rebuilt version is not shown, it differs from the ledger: {difference}")]
+    RebuildDiffers { projection: &'static str, difference: String },
+    #[error("{projection}: a rebuild is running already")]
+    RebuildRuns { projection: &'static str },
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]

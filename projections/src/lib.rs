@@ -3,7 +3,7 @@
 //! - [`orders`], [`stock`], [`notifications`]: a read model each, its row, its fold and its queries.
 //! - [`read_model`]: what they have in common; the fold of a batch, live and rebuilt alike.
 //! - [`projector`], [`run`]: keeping them up to date; [`checkpoint`], [`lag`]: how far they are.
-//! - [`verify`]: whether they, the stock and the money add up.
+//! - [`rebuild`]: building one anew beside the one that is shown. [`verify`]: whether they, the stock and the money add up.
 //!
 //! A read model holds nothing of its own: every row is a fold of one stream, and all of it can be built again. A
 //! projection decides nothing and sends nothing.
@@ -23,6 +23,7 @@ pub mod notifications;
 pub mod orders;
 pub mod projector;
 pub mod read_model;
+pub mod rebuild;
 pub mod run;
 pub mod stock;
 pub mod verify;

@@ -38,7 +38,7 @@ pub struct OrderView {
     /// The lock that held its tickets last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lock_id: Option<LockId>,
-    /// The last attempt to pay.
+    /// The attempt to pay that was started or captured last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub payment_id: Option<PaymentId>,
     pub mode: Mode,
@@ -138,20 +138,13 @@ impl ReadModel for OrderView {
 
     fn apply(&mut self, event: &OrderEvent) {
         self.status = event.status();
-        if let Some(reason) = event.reason() {
-            self.reason = Some(reason.to_owned());
-        }
+        event.explain(&mut self.reason);
         match event {
             OrderEvent::OrderStockHeld { lock_id, .. } => self.lock_id = Some(lock_id.clone()),
-            OrderEvent::OrderPaymentStarted { payment_id, lock_id, .. } => {
+            OrderEvent::OrderPaymentStarted { payment_id, lock_id, .. }
+            | OrderEvent::OrderPaid { payment_id, lock_id, .. } => {
                 self.lock_id = Some(lock_id.clone());
                 self.payment_id = Some(payment_id.clone());
-            }
-            OrderEvent::OrderPaid { payment_id, lock_id, .. } => {
-                self.lock_id = Some(lock_id.clone());
-                self.payment_id = Some(payment_id.clone());
-                // A reason from an earlier failure explains nothing any more.
-                self.reason = None;
             }
             _ => {}
         }

@@ -6,7 +6,7 @@ use std::future::Future;
 use domain::Decider;
 use event_store::read::RecordedEvent;
 use messaging::Topic;
-use sqlx::{AssertSqlSafe, PgConnection};
+use sqlx::{AssertSqlSafe, PgConnection, PgPool};
 
 use crate::ProjectionError;
 use crate::ledger;
@@ -148,14 +148,30 @@ impl Table {
         Self { name: format!("projection.{}_v{version}", M::NAME) }
     }
 
+    /// The table of the version that queries see.
+    pub(crate) async fn active<M: ReadModel>(pool: &PgPool) -> Result<Self, sqlx::Error> {
+        let version = sqlx::query_scalar("select active_version from projection.read_model where name = $1")
+            .bind(M::NAME)
+            .fetch_one(pool)
+            .await?;
+        Ok(Self::of::<M>(version))
+    }
+
     /// The view of the version that queries see.
     pub(crate) fn shown<M: ReadModel>() -> Self {
         Self { name: format!("read_models.{}", M::NAME) }
     }
 
     /// A temporary table of the connection.
-    pub(crate) fn shadow<M: ReadModel>() -> Self {
-        Self { name: format!("pg_temp.{}_shadow", M::NAME) }
+    pub(crate) fn temporary<M: ReadModel>() -> Self {
+        Self { name: format!("pg_temp.{}_rebuilt", M::NAME) }
+    }
+
+    /// Makes the table, with the columns and indexes of another.
+    pub(crate) async fn create_like(&self, connection: &mut PgConnection, other: &Self) -> Result<(), sqlx::Error> {
+        let statement = format!("create table {} (like {} including all)", self.name, other.name);
+        sqlx::query(AssertSqlSafe(statement)).execute(connection).await?;
+        Ok(())
     }
 
     pub(crate) fn name(&self) -> &str {

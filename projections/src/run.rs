@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use messaging::runtime::{ConsumerRuntime, RuntimeConfig};
-use messaging::{Broker, Effect, HandleError, Handler, ReceivedMessage, Topic};
+use messaging::{Broker, Effect, HandleError, Handler, ReceivedMessage, Topic, inbox};
 use sqlx::PgPool;
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
@@ -18,6 +18,8 @@ use crate::projector::{Projector, Step};
 use crate::read_model::ReadModel;
 use crate::stock::StockView;
 use crate::{Checkpoints, ProjectionError, ProjectorConfig, head, lag};
+
+const FORGET_INTERVAL: Duration = Duration::from_secs(600);
 
 /// Everything the projectors of a process share.
 #[derive(Clone)]
@@ -32,8 +34,10 @@ pub struct Projections {
 impl Projections {
     /// Keeps all read models until `shutdown`. One that fails stops alone and tries again, the others go on.
     pub async fn run(self, shutdown: CancellationToken) {
+        lag::describe_metrics();
         let (head_writer, head) = watch::channel(0);
         let mut tasks = JoinSet::new();
+        tasks.spawn(forget_old_claims(self.pool.clone(), self.config.clone(), shutdown.clone()));
         tasks.spawn(head::follow(self.pool.clone(), head_writer, self.config.poll_interval, shutdown.clone()));
         tasks.spawn(lag::report(self.pool.clone(), shutdown.clone()));
         tasks.spawn(self.clone().keep::<OrderView>(head.clone(), shutdown.clone()));
@@ -133,6 +137,25 @@ async fn follow_head<M: ReadModel>(
                 return Ok(());
             }
             Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Keeps the inbox from growing for ever: what can't come again need not be remembered.
+async fn forget_old_claims(pool: PgPool, config: ProjectorConfig, shutdown: CancellationToken) {
+    let max_rows = config.max_claims_forgotten_at_once;
+    loop {
+        let pause = match inbox::forget_older_than(&pool, config.inbox_retention, max_rows).await {
+            Ok(forgotten) if forgotten as i64 == max_rows => Duration::from_millis(100),
+            Ok(_) => FORGET_INTERVAL,
+            Err(error) => {
+                tracing::warn!(%error, "old inbox claims not forgotten");
+                FORGET_INTERVAL
+            }
+        };
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(pause) => {}
         }
     }
 }

@@ -17,72 +17,57 @@ use crate::{ProjectionError, checkpoint};
 /// Rows shown of a read model that differs.
 const MAX_ROWS_SHOWN: i64 = 5;
 
-/// Rebuilds each read model beside the live one and compares them at the live one's checkpoint.
+/// Rebuilds each read model beside the one that queries see and compares them at the latter's checkpoint.
 pub async fn read_models(pool: &PgPool) -> Result<Vec<Violation>, ProjectionError> {
-    let mut violations = read_model::<OrderView>(pool).await?;
-    violations.extend(read_model::<StockView>(pool).await?);
-    violations.extend(read_model::<NotificationView>(pool).await?);
+    let mut violations = table::<OrderView>(pool, &Table::active::<OrderView>(pool).await?).await?;
+    violations.extend(table::<StockView>(pool, &Table::active::<StockView>(pool).await?).await?);
+    violations.extend(table::<NotificationView>(pool, &Table::active::<NotificationView>(pool).await?).await?);
     Ok(violations)
 }
 
-async fn read_model<M: ReadModel>(pool: &PgPool) -> Result<Vec<Violation>, ProjectionError> {
+/// The same for one live table.
+pub(crate) async fn table<M: ReadModel>(pool: &PgPool, table: &Table) -> Result<Vec<Violation>, ProjectionError> {
     let mut connection = pool.acquire().await?;
-    let compared = compare::<M>(&mut connection).await;
+    let compared = compare::<M>(&mut connection, table).await;
     // The temporary table must not come back with the connection; closing it takes everything along.
     connection.close().await?;
     match compared {
-        Err(ProjectionError::BadEvent { position, stream_id, version, reason, .. }) => {
-            let message =
-                format!("{}: can't be rebuilt: event {position} ({stream_id}, version {version}): {reason}", M::NAME);
+        Err(error @ ProjectionError::BadEvent { .. }) => {
+            let message = format!("can't be rebuilt: {error}");
             Ok(vec![Violation { invariant: "I7", message }])
         }
         compared => compared,
     }
 }
 
-async fn compare<M: ReadModel>(connection: &mut PgConnection) -> Result<Vec<Violation>, ProjectionError> {
-    let shadow = Table::shadow::<M>();
-    create_shadow::<M>(connection, &shadow).await?;
+async fn compare<M: ReadModel>(
+    connection: &mut PgConnection,
+    table: &Table,
+) -> Result<Vec<Violation>, ProjectionError> {
+    let rebuilt = Table::temporary::<M>();
+    rebuilt.create_like(connection, table).await?;
     // Most of the way by ranges, without a snapshot that would hold back vacuum; the rest inside one.
     let before = checkpoint::checkpoint(connection, M::NAME).await?;
-    read_model::apply_range::<M>(connection, &shadow, 0, before, RANGE).await?;
+    read_model::apply_range::<M>(connection, &rebuilt, 0, before, RANGE).await?;
 
     sqlx::query("begin isolation level repeatable read").execute(&mut *connection).await?;
     let at = checkpoint::checkpoint(connection, M::NAME).await?;
-    read_model::apply_range::<M>(connection, &shadow, before, at, RANGE).await?;
-    let shown = Table::of::<M>(active_version::<M>(connection).await?);
-    let violations = if TableHash::of(connection, &shown).await? == TableHash::of(connection, &shadow).await? {
-        Vec::new()
-    } else {
-        differences::<M>(connection, &shown, &shadow, at).await?
-    };
+    read_model::apply_range::<M>(connection, &rebuilt, before, at, RANGE).await?;
+    let equal = TableHash::of(connection, table).await? == TableHash::of(connection, &rebuilt).await?;
+    let violations = if equal { Vec::new() } else { differences::<M>(connection, table, &rebuilt, at).await? };
     sqlx::query("commit").execute(connection).await?;
     Ok(violations)
 }
 
-async fn create_shadow<M: ReadModel>(connection: &mut PgConnection, shadow: &Table) -> Result<(), ProjectionError> {
-    let like = Table::of::<M>(active_version::<M>(connection).await?);
-    let create = format!("create temporary table {} (like {} including all)", shadow.name(), like.name());
-    sqlx::query(AssertSqlSafe(create)).execute(connection).await?;
-    Ok(())
-}
-
-async fn active_version<M: ReadModel>(connection: &mut PgConnection) -> Result<i32, ProjectionError> {
-    Ok(sqlx::query_scalar("select active_version from projection.read_model where name = $1")
-        .bind(M::NAME)
-        .fetch_one(connection)
-        .await?)
-}
-
 /// The first rows that differ, and in which columns.
-pub(crate) async fn differences<M: ReadModel>(
+async fn differences<M: ReadModel>(
     connection: &mut PgConnection,
-    shown: &Table,
+    table: &Table,
     rebuilt: &Table,
     at: i64,
 ) -> Result<Vec<Violation>, ProjectionError> {
     let statement = include_str!("../../sql/differing_rows.sql")
-        .replace("{table}", shown.name())
+        .replace("{table}", table.name())
         .replace("{rebuilt}", rebuilt.name())
         .replace("{key}", M::KEY_COLUMN);
     let rows: Vec<(Option<String>, Option<String>)> =
