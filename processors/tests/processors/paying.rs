@@ -1,0 +1,116 @@
+use domain::payment::PaymentStatus;
+use domain::{Money, OrderStatus};
+use processors::commands::Settlement;
+use processors::provider::CallbackStatus::{Failed, Succeeded};
+
+use crate::support::{Shop, code};
+
+#[tokio::test]
+async fn an_order_is_payable_once_its_tickets_are_held_and_once_at_a_time() {
+    let mut shop = Shop::open(10).await;
+    let order_id = shop.place(1).await;
+    assert_eq!(code(&shop.pay(&order_id).await.unwrap_err()), "not_payable_yet");
+    shop.deliver_all().await;
+    shop.pay(&order_id).await.unwrap();
+    assert_eq!(code(&shop.pay(&order_id).await.unwrap_err()), "payment_in_progress");
+}
+
+#[tokio::test]
+async fn a_declined_payment_leaves_the_order_payable() {
+    let mut shop = Shop::open(10).await;
+    let order_id = shop.place_and_lock(1).await;
+    let first = shop.pay(&order_id).await.unwrap();
+    assert_eq!(shop.call_back(&order_id, &first, Failed).await.unwrap(), Settlement::Failed);
+    assert_eq!(shop.status(&order_id).await, OrderStatus::AwaitingPayment);
+    let second = shop.pay(&order_id).await.unwrap();
+    shop.call_back(&order_id, &second, Succeeded).await.unwrap();
+    shop.deliver_all().await;
+    assert_eq!(shop.status(&order_id).await, OrderStatus::Confirmed);
+    assert_eq!(shop.levels().await, (9, 0, 1));
+}
+
+#[tokio::test]
+async fn a_payment_reported_failed_may_still_succeed_but_not_the_other_way_round() {
+    let mut shop = Shop::open(10).await;
+    let order_id = shop.place_and_lock(1).await;
+    let payment_id = shop.pay(&order_id).await.unwrap();
+    shop.call_back(&order_id, &payment_id, Failed).await.unwrap();
+    assert_eq!(shop.call_back(&order_id, &payment_id, Succeeded).await.unwrap(), Settlement::Paid);
+    assert_eq!(shop.call_back(&order_id, &payment_id, Failed).await.unwrap(), Settlement::NoEffect);
+    shop.deliver_all().await;
+    assert_eq!(shop.status(&order_id).await, OrderStatus::Confirmed);
+}
+
+#[tokio::test]
+async fn a_second_capture_is_refunded_and_the_order_keeps_its_tickets() {
+    let mut shop = Shop::open(10).await;
+    let order_id = shop.place_and_lock(1).await;
+    let first = shop.pay(&order_id).await.unwrap();
+    shop.call_back(&order_id, &first, Failed).await.unwrap();
+    let second = shop.pay(&order_id).await.unwrap();
+    assert_eq!(shop.call_back(&order_id, &second, Succeeded).await.unwrap(), Settlement::Paid);
+    assert_eq!(shop.call_back(&order_id, &first, Succeeded).await.unwrap(), Settlement::RefundStarted);
+    shop.deliver_all().await;
+    shop.act_on_deadlines().await;
+    assert_eq!(shop.status(&order_id).await, OrderStatus::Confirmed);
+    assert_eq!(shop.provider.refunds(), [first.clone()]);
+    assert_eq!(shop.payment_status(&first).await, PaymentStatus::Refunded);
+    assert_eq!(shop.payment_status(&second).await, PaymentStatus::Succeeded);
+    assert_eq!(shop.deadlines("refund").await, 0);
+}
+
+#[tokio::test]
+async fn a_callback_delivered_again_changes_nothing() {
+    let mut shop = Shop::open(10).await;
+    let order_id = shop.place_and_lock(1).await;
+    let payment_id = shop.pay(&order_id).await.unwrap();
+    let callback = shop.callback(&order_id, &payment_id, Succeeded).await;
+    assert_eq!(shop.call_back_with(callback.clone(), Some("msg_1")).await.unwrap(), Settlement::Paid);
+    let head = shop.head().await;
+    for webhook_id in ["msg_1", "msg_2"] {
+        let repeated = shop.call_back_with(callback.clone(), Some(webhook_id)).await.unwrap();
+        assert_eq!(repeated, Settlement::NoEffect, "{webhook_id}");
+    }
+    assert_eq!(shop.head().await, head);
+}
+
+#[tokio::test]
+async fn a_callback_that_does_not_fit_is_refused_and_the_payment_stays_open() {
+    let mut shop = Shop::open(10).await;
+    let order_id = shop.place_and_lock(1).await;
+    let other_order = shop.place_and_lock(1).await;
+    let payment_id = shop.pay(&order_id).await.unwrap();
+
+    let mut wrong_amount = shop.callback(&order_id, &payment_id, Succeeded).await;
+    wrong_amount.amount = Money::parse("1.00").unwrap();
+    assert_eq!(code(&shop.call_back_with(wrong_amount, None).await.unwrap_err()), "wrong_amount");
+
+    let wrong_order = shop.callback(&other_order, &payment_id, Succeeded).await;
+    assert_eq!(code(&shop.call_back_with(wrong_order, None).await.unwrap_err()), "wrong_order");
+
+    let mut unknown = shop.callback(&order_id, &payment_id, Succeeded).await;
+    unknown.payment_id = domain::PaymentId::parse("PAY202001010001").unwrap();
+    assert_eq!(code(&shop.call_back_with(unknown, None).await.unwrap_err()), "payment_not_found");
+
+    assert_eq!(shop.payment_status(&payment_id).await, PaymentStatus::Requested);
+    assert_eq!(shop.call_back(&order_id, &payment_id, Succeeded).await.unwrap(), Settlement::Paid);
+}
+
+#[tokio::test]
+async fn a_refund_waits_for_a_provider_that_is_away() {
+    let mut shop = Shop::open(10).await;
+    let order_id = shop.place_and_lock(1).await;
+    let payment_id = shop.pay(&order_id).await.unwrap();
+    shop.cancel(&order_id).await.unwrap();
+    shop.call_back(&order_id, &payment_id, Succeeded).await.unwrap();
+
+    shop.provider.is_down.store(true, std::sync::atomic::Ordering::SeqCst);
+    shop.fail_deadlines().await;
+    assert_eq!(shop.status(&order_id).await, OrderStatus::Refunding);
+    assert_eq!(shop.deadlines("refund").await, 1);
+
+    shop.provider.is_down.store(false, std::sync::atomic::Ordering::SeqCst);
+    shop.let_time_pass("refund").await;
+    assert_eq!(shop.status(&order_id).await, OrderStatus::Refunded);
+    assert_eq!(shop.provider.refunds(), [payment_id]);
+}
