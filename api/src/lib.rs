@@ -30,7 +30,7 @@ mod ticket_types;
 pub use problem::{Problem, ProblemBody};
 pub use rate_limit::RateLimit;
 pub use router::router;
-pub use server::run;
+pub use server::{run, serve};
 pub use state::{ApiConfig, ApiError, ApiParts, ApiState, ConsumerGroup, MetricsText};
 
 /// Puts the metrics of this interface there from the start. The use cases count themselves.

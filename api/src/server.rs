@@ -2,18 +2,29 @@
 
 use std::time::Duration;
 
+use axum::Router;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::router::router;
 use crate::state::{ApiError, ApiState};
 
-/// Serves on `listener` until `shutdown`. Then no connection is accepted any more, the requests under way are
+/// Serves the interface on `listener` until `shutdown`. Then no connection is accepted any more, the requests under way are
 /// answered, and it returns; a client that never finishes its request holds it up no longer than `shutdown_grace_ms`.
 pub async fn run(listener: TcpListener, state: ApiState, shutdown: CancellationToken) -> Result<(), ApiError> {
     let grace = Duration::from_millis(state.config.shutdown_grace_ms);
+    serve(listener, router(state), grace, shutdown).await
+}
+
+/// The same for a router that the caller has added to.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    grace: Duration,
+    shutdown: CancellationToken,
+) -> Result<(), ApiError> {
     let stop = shutdown.clone();
-    let serving = axum::serve(listener, router(state)).with_graceful_shutdown(async move { stop.cancelled().await });
+    let serving = axum::serve(listener, router).with_graceful_shutdown(async move { stop.cancelled().await });
     let grace_over = async {
         shutdown.cancelled().await;
         tokio::time::sleep(grace).await;

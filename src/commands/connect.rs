@@ -36,7 +36,7 @@ pub async fn pool(config: &Config) -> anyhow::Result<PgPool> {
         .context("cannot reach Postgres")
 }
 
-pub fn rocketmq_config(config: &Config) -> anyhow::Result<RocketMqConfig> {
+fn rocketmq_config(config: &Config) -> anyhow::Result<RocketMqConfig> {
     let name_server = match &config.rocketmq.name_server {
         Some(name_server) => name_server.clone(),
         None => {
@@ -55,8 +55,8 @@ pub fn rocketmq_config(config: &Config) -> anyhow::Result<RocketMqConfig> {
     })
 }
 
-pub async fn broker(config: &Config) -> anyhow::Result<Arc<dyn Broker>> {
-    let broker = RocketMqBroker::connect(rocketmq_config(config)?).await.context("cannot set up the RocketMQ client")?;
+pub fn broker(config: &Config) -> anyhow::Result<Arc<dyn Broker>> {
+    let broker = RocketMqBroker::connect(rocketmq_config(config)?).context("cannot set up the RocketMQ client")?;
     Ok(Arc::new(broker))
 }
 

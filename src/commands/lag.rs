@@ -46,7 +46,7 @@ struct ProjectionLag {
 pub fn run(config: Config, args: &LagArgs) -> Outcome {
     runtime()?.block_on(async {
         let pool = pool(&config).await?;
-        let broker = broker(&config).await?;
+        let broker = broker(&config)?;
         loop {
             let lag = measure(&pool, &broker).await?;
             match args.json {

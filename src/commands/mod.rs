@@ -10,4 +10,4 @@ pub mod token;
 pub mod topics;
 pub mod verify;
 
-pub use connect::{broker, database_url, ledger_config, pool, rocketmq_config, runtime};
+pub use connect::{broker, database_url, ledger_config, pool, runtime};

@@ -2,18 +2,19 @@
 
 use std::time::Duration;
 
+use api::auth::{Role, TokenKey, mint_token};
+use domain::UserId;
+
 use crate::cli::TokenArgs;
 use crate::config::Config;
 use crate::exit::{Failure, Outcome};
 use crate::instance::Secrets;
 
 const TTL: Duration = Duration::from_secs(24 * 3_600);
-const ROLES: [&str; 4] = ["user", "operator", "auditor", "admin"];
 
 pub fn run(config: Config, args: &TokenArgs) -> Outcome {
-    if let Some(unknown) = args.roles.iter().find(|role| !ROLES.contains(&role.as_str())) {
-        return Err(Failure::Usage(format!("unknown role {unknown}: one of {}", ROLES.join(", "))));
-    }
+    let roles = args.roles.iter().map(|name| parse_role(name)).collect::<Result<Vec<Role>, Failure>>()?;
+    let user = UserId::new(args.user).map_err(|error| Failure::Usage(format!("--user: {error}")))?;
     let key = match config.auth.token_key.clone().or(Secrets::find(config.data_dir()).map(|secrets| secrets.token_key)) {
         Some(key) => key,
         None => {
@@ -24,6 +25,11 @@ pub fn run(config: Config, args: &TokenArgs) -> Outcome {
             return Err(Failure::Usage(message));
         }
     };
-    println!("{}", api::auth::mint_token(key.as_bytes(), args.user, &args.roles, &args.groups, TTL)?);
+    println!("{}", mint_token(&TokenKey::from_secret(key.as_bytes())?, user, &roles, &args.groups, TTL)?);
     Ok(())
+}
+
+fn parse_role(name: &str) -> Result<Role, Failure> {
+    Role::parse(name)
+        .ok_or_else(|| Failure::Usage(format!("unknown role {name}: one of user, operator, auditor, admin")))
 }

@@ -24,7 +24,7 @@ pub fn run(config: Config, json: bool) -> Outcome {
 }
 
 pub async fn create(config: &Config) -> anyhow::Result<()> {
-    let broker = broker(config).await?;
+    let broker = broker(config)?;
     let names: Vec<&str> = Topic::ALL.iter().map(|topic| topic.name()).collect();
     let since = Instant::now();
     let created = loop {

@@ -41,7 +41,7 @@ where
         cancel_on_signal(shutdown.clone())?;
         let metrics = metrics::install()?;
         let pool = pool(&config).await?;
-        let broker = broker(&config).await?;
+        let broker = broker(&config)?;
         let environment = Environment { config, pool, broker: broker.clone(), metrics, shutdown };
         let outcome = work(environment).await;
         broker.close().await;

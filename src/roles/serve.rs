@@ -1,21 +1,25 @@
 //! `order-ledger serve`: the REST interface, and the sandbox payment provider where no other one is configured.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use api::auth::TokenKey;
-use api::{ApiConfig, ApiParts, ApiState, MetricsText};
+use api::{ApiConfig, ApiParts, ApiState, ConsumerGroup, MetricsText};
 use event_store::Ledger;
+use messaging::Topic;
+use processors::handlers::{self, ProcessorParts};
 use processors::sandbox::{self, Sandbox, SandboxConfig};
 use tokio::net::TcpListener;
 
+use super::process::provider;
 use super::{Environment, policy, public_url, run_role};
 use crate::commands::{ledger_config, pool};
 use crate::config::Config;
 use crate::exit::Outcome;
-use crate::metrics;
+use crate::metrics::{self, CONSUMERS};
 
-const SHUTDOWN_GRACE_MS: u64 = 15_000;
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(15);
 
 pub fn run(config: Config) -> Outcome {
     run_role(config, |environment| async move { serve(environment).await })
@@ -37,7 +41,7 @@ async fn serve(environment: Environment) -> anyhow::Result<()> {
         settling = Some(tokio::spawn(sandbox.run(environment.shutdown.clone())));
     }
     tracing::info!(%listen, "the REST interface is served");
-    api::run(listener, router, SHUTDOWN_GRACE_MS, environment.shutdown.clone()).await?;
+    api::serve(listener, router, SHUTDOWN_GRACE, environment.shutdown.clone()).await?;
     if let Some(settling) = settling {
         settling.await?;
     }
@@ -49,6 +53,7 @@ async fn parts(environment: &Environment, ledger: Ledger) -> anyhow::Result<ApiP
     let config = &environment.config;
     let token_key = config.auth.token_key.as_ref().ok_or_else(|| missing("auth.token_key"))?;
     Ok(ApiParts {
+        consumers: consumers(config, &ledger)?,
         ledger,
         queries: pool(config).await?,
         token_key: TokenKey::from_secret(token_key.as_bytes())?,
@@ -56,6 +61,17 @@ async fn parts(environment: &Environment, ledger: Ledger) -> anyhow::Result<ApiP
         broker: Some(environment.broker.clone()),
         metrics_text: metrics_text(environment),
     })
+}
+
+/// All consumers, for their lag; those that decide can redrive their dead letters from here.
+fn consumers(config: &Config, ledger: &Ledger) -> anyhow::Result<Vec<ConsumerGroup>> {
+    let parts = ProcessorParts::new(policy(config), provider(config)?);
+    let group = |(name, topics): &(&'static str, &'static [Topic])| ConsumerGroup {
+        name,
+        topics,
+        handler: handlers::handler(name, ledger, &parts),
+    };
+    Ok(CONSUMERS.iter().map(group).collect())
 }
 
 fn api_config(config: &Config) -> ApiConfig {

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use anyhow::bail;
 use clap::Args;
 
-use super::ports;
 use super::supervisor::{ChildSpec, Supervisor};
 use crate::exit::Outcome;
 
@@ -24,10 +23,7 @@ pub struct BrokerArgs {
 
 /// Starts it as a child and gives the name server's address once both ports answer.
 pub async fn start(data_dir: &Path, supervisor: &mut Supervisor) -> anyhow::Result<String> {
-    if cfg!(not(feature = "embedded-broker")) {
-        bail!("this build has no embedded broker: set LEDGER__ROCKETMQ__NAME_SERVER");
-    }
-    let (name_server_port, broker_port) = (ports::free()?, ports::free()?);
+    let (name_server_port, broker_port) = free_ports()?;
     let mut spec = ChildSpec::role("embedded-broker", Default::default())?;
     spec.name = "rocketmq".to_owned();
     spec.arguments.extend([
@@ -58,15 +54,32 @@ pub async fn start(data_dir: &Path, supervisor: &mut Supervisor) -> anyhow::Resu
 /// The hidden subcommand: runs until SIGTERM.
 #[cfg(feature = "embedded-broker")]
 pub fn run(args: BrokerArgs) -> Outcome {
-    Ok(embedded_broker::run(embedded_broker::EmbeddedBrokerConfig {
-        data_dir: args.store,
-        name_server_port: args.name_server_port,
-        broker_port: args.broker_port,
-        ..Default::default()
+    let ports = embedded_broker::Ports { name_server: args.name_server_port, broker: args.broker_port };
+    let config = embedded_broker::EmbeddedBrokerConfig::new(args.store, ports);
+    let ready = |ready: embedded_broker::Ready| {
+        tracing::info!(name_server = ready.name_server, start_ms = ready.start_ms as u64, "RocketMQ is ready");
+    };
+    Ok(embedded_broker::run(config, ready, async {
+        // Without a handler SIGTERM ends the process at once, which the store survives too.
+        if let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+            terminate.recv().await;
+        }
     })?)
+}
+
+/// Ports that are free together with the neighbours the broker also takes.
+#[cfg(feature = "embedded-broker")]
+fn free_ports() -> anyhow::Result<(u16, u16)> {
+    let ports = embedded_broker::free_ports()?;
+    Ok((ports.name_server, ports.broker))
 }
 
 #[cfg(not(feature = "embedded-broker"))]
 pub fn run(_: BrokerArgs) -> Outcome {
     Err(crate::exit::Failure::Usage("this build has no embedded broker".into()))
+}
+
+#[cfg(not(feature = "embedded-broker"))]
+fn free_ports() -> anyhow::Result<(u16, u16)> {
+    bail!("this build has no embedded broker: set LEDGER__ROCKETMQ__NAME_SERVER")
 }

@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
+use api::auth::{Role, TokenKey, mint_token};
+use domain::UserId;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::commands::{migrate, topics};
@@ -25,6 +27,7 @@ use supervisor::{ChildSpec, Supervisor};
 /// How long a role may take to answer `/livez` before the start counts as failed.
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
 const WATCH_INTERVAL: Duration = Duration::from_millis(100);
+const ADMIN_USER: i64 = 1;
 const ADMIN_TOKEN_TTL: Duration = Duration::from_secs(365 * 24 * 3_600);
 
 /// Runs until Ctrl-C or SIGTERM.
@@ -163,18 +166,17 @@ async fn start(
         http: format!("http://{}", config.http.listen),
         database_url,
         name_server,
-        admin_token: api::auth::mint_token(
-            secrets.token_key.as_bytes(),
-            0,
-            &["admin".to_owned()],
-            &[],
-            ADMIN_TOKEN_TTL,
-        )?,
+        admin_token: admin_token(&secrets)?,
         payment_callback_secret: secrets.payment_callback_secret,
         pids: servers.pids(),
     };
     instance.publish(data_dir)?;
     Ok(instance)
+}
+
+fn admin_token(secrets: &Secrets) -> anyhow::Result<String> {
+    let key = TokenKey::from_secret(secrets.token_key.as_bytes())?;
+    Ok(mint_token(&key, UserId::new(ADMIN_USER)?, &[Role::Admin], &[], ADMIN_TOKEN_TTL)?)
 }
 
 #[allow(clippy::too_many_arguments)] // what a role needs to know of the others, each once

@@ -1,0 +1,110 @@
+//! `order-ledger process`: the consumers that decide, and the deadlines. Start several to scale out.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use event_store::Ledger;
+use event_store::housekeeping::{self, KeyRetention};
+use messaging::{ConsumerRuntime, RuntimeConfig, inbox};
+use processors::deadlines::{DeadlineConfig, DeadlineRunner};
+use processors::handlers::{self, ProcessorParts};
+use processors::provider::{HttpProvider, HttpProviderConfig, PaymentProvider};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::serve::provider_api_key;
+use super::{Environment, consumer_config, policy, public_url, run_role};
+use crate::commands::ledger_config;
+use crate::config::Config;
+use crate::exit::{Failure, Outcome};
+
+const DEADLINES: &str = "deadlines";
+const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(600);
+const FORGOTTEN_AT_ONCE: i64 = 50_000;
+
+pub fn run(config: Config, roles: &[String]) -> Outcome {
+    let known = |role: &str| role == DEADLINES || handlers::NAMES.contains(&role);
+    if let Some(unknown) = roles.iter().find(|role| !known(role)) {
+        let names = handlers::NAMES.join(", ");
+        return Err(Failure::Usage(format!("unknown role {unknown}: one of {names}, {DEADLINES}")));
+    }
+    run_role(config, |environment| async move {
+        let ledger = Ledger::start(environment.pool.clone(), ledger_config(&environment.config)).await?;
+        let work = process(&environment, &ledger, roles)?;
+        environment.beside_metrics(work).await?;
+        ledger.close().await;
+        Ok(())
+    })
+}
+
+/// Everything that was asked for, side by side, until shutdown.
+fn process(
+    environment: &Environment,
+    ledger: &Ledger,
+    roles: &[String],
+) -> anyhow::Result<impl Future<Output = ()> + use<>> {
+    let config = &environment.config;
+    let wanted = |name: &str| roles.is_empty() || roles.iter().any(|role| role == name);
+    let provider = provider(config)?;
+    let mut tasks = JoinSet::new();
+
+    let parts = ProcessorParts::new(policy(config), provider.clone());
+    for name in handlers::NAMES.iter().filter(|name| wanted(name)) {
+        let Some(handler) = handlers::handler(name, ledger, &parts) else { continue };
+        let consumer = ConsumerRuntime::new(
+            environment.broker.clone(),
+            environment.pool.clone(),
+            handler,
+            runtime_config(config, name),
+        );
+        tasks.spawn(consumer.run(environment.shutdown.clone()));
+    }
+    if wanted(DEADLINES) {
+        let runner = DeadlineRunner::new(ledger.clone(), provider, DeadlineConfig::default());
+        tasks.spawn(runner.run(environment.shutdown.clone()));
+        tasks.spawn(keep_house(environment.pool.clone(), config.clone(), environment.shutdown.clone()));
+    }
+    Ok(async move {
+        tasks.join_all().await;
+    })
+}
+
+/// Processors that call others side by side get the threads of the configuration; the rest submit to the ledger, where
+/// commands are worked on together anyway.
+fn runtime_config(config: &Config, name: &str) -> RuntimeConfig {
+    let calls_others = ["payment", "sms", "email"].contains(&name);
+    let partitions = if calls_others { config.rocketmq.consumer.consume_thread_max } else { 1 };
+    RuntimeConfig { handler_partitions: partitions, ..consumer_config(config) }
+}
+
+pub(super) fn provider(config: &Config) -> anyhow::Result<Arc<dyn PaymentProvider>> {
+    let base = config.payment.provider_url.clone().unwrap_or_else(|| format!("{}/sandbox", public_url(config)));
+    let provider = HttpProviderConfig {
+        request_timeout_ms: config.payment.provider_timeout_ms,
+        ..HttpProviderConfig::new(format!("{base}/v1/payments"), provider_api_key(config)?)
+    };
+    Ok(Arc::new(HttpProvider::new(provider)?))
+}
+
+/// Forgets keys that nothing can be sent again under.
+async fn keep_house(pool: sqlx::PgPool, config: Config, shutdown: CancellationToken) {
+    let inbox_retention = Duration::from_secs(config.ledger.inbox_retention_seconds);
+    let retention = |scope_prefix: &str, keep_for| KeyRetention { scope_prefix: scope_prefix.to_owned(), keep_for };
+    let retentions = [
+        retention("idempotency:", Duration::from_secs(config.ledger.idempotency_retention_seconds)),
+        retention("inbox:", inbox_retention),
+        retention("webhook:", inbox_retention),
+    ];
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(HOUSEKEEPING_INTERVAL) => {}
+        }
+        if let Err(error) = housekeeping::forget_old_keys(&pool, &retentions).await {
+            tracing::warn!(%error, "old keys stay for now");
+        }
+        if let Err(error) = inbox::forget_older_than(&pool, inbox_retention, FORGOTTEN_AT_ONCE).await {
+            tracing::warn!(%error, "old inbox rows stay for now");
+        }
+    }
+}
