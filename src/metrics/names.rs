@@ -16,7 +16,6 @@ pub const CONSUMERS: [(&str, &[Topic]); 10] = [
     ("stock-projection", &[Topic::StockSync]),
     ("notification-projection", &[Topic::UserNotification]),
 ];
-const PROJECTIONS: [&str; 3] = ["order", "stock", "notification"];
 const INVARIANTS: [&str; 9] = ["I1", "I2", "I3", "I4", "I5", "I6", "I7", "I8", "I9"];
 
 pub fn register() {
@@ -33,7 +32,7 @@ pub fn register() {
     for (consumer, topics) in CONSUMERS {
         register_consumer(&group(consumer), topics);
     }
-    for projection in PROJECTIONS {
+    for projection in projections::NAMES {
         gauge!("ledger_projection_lag_events", "projection" => projection).set(f64::NAN);
         gauge!("ledger_projection_lag_seconds", "projection" => projection).set(f64::NAN);
     }

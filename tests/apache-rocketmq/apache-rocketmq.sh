@@ -9,7 +9,8 @@
 #   apache-rocketmq.sh stop DATA_DIR                               both, and waits until they are gone
 #
 # The broker also takes the port two below its own and the one above. Maven resolves the jars from where it is configured
-# to; the cache is $APACHE_ROCKETMQ_CACHE, else in the user's cache directory.
+# to; the cache is $APACHE_ROCKETMQ_CACHE, else in the user's cache directory. When $APACHE_ROCKETMQ_OWNER_PID is given to
+# `start`, both end once that process is gone, however it went. Linux only.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -158,6 +159,13 @@ start)
     write_settings "$2" "$3"
     start_name_server
     start_broker
+    if [ -n "${APACHE_ROCKETMQ_OWNER_PID:-}" ]; then
+        setsid "$here/apache-rocketmq.sh" stop-after "$data" "$APACHE_ROCKETMQ_OWNER_PID" >/dev/null 2>&1 </dev/null &
+    fi
+    ;;
+stop-after)
+    while is_alive "$2"; do sleep 1; done
+    exec "$here/apache-rocketmq.sh" stop "$1"
     ;;
 start-broker)
     data=$(cd "$1" && pwd)
@@ -174,7 +182,7 @@ stop)
     end_process name-server TERM
     ;;
 *)
-    sed -n '2,13s/^# \{0,1\}//p' "$0"
+    sed -n '2,14s/^# \{0,1\}//p' "$0"
     exit 2
     ;;
 esac
