@@ -53,6 +53,9 @@ create function store.append(
     -- Null takes the deadline away.
     deadline_dues           timestamptz[],
 
+    -- Lock numbers of streams that the caller writes from its cache.
+    watched                 int[],
+
     -- True: this batch was appended before, and base and refused are what was answered then.
     out known               boolean,
     -- The position before the first accepted event.
@@ -65,6 +68,8 @@ create function store.append(
     out duplicate_request_hashes bytea[],
     out duplicate_responses text[],
     out duplicate_positions bigint[],
+    -- Those of watched that another session holds, to have its turn: the caller should queue for them next time.
+    out wanted              int[],
     out clock               timestamptz
 )
 language plpgsql volatile
@@ -114,6 +119,11 @@ begin
         join store.command_key c on c.scope = k.scope and c.key = k.key;
     end if;
     refused := coalesce(refused, '{}');
+
+    if cardinality(watched) > 0 then
+        select array_agg(w.number) into wanted
+        from unnest(watched) as w(number) where not pg_try_advisory_xact_lock_shared(7102, w.number);
+    end if;
 
     -- The position of each event; 0 for those of refused groups.
     accepted := cardinality(event_groups);

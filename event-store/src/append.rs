@@ -19,6 +19,8 @@ pub(crate) struct AppendRequest {
     pub(crate) outbox: Outbox,
     pub(crate) keys: Keys,
     pub(crate) deadlines: Deadlines,
+    /// Lock numbers of streams that are written from the cache.
+    pub(crate) watched: Vec<i32>,
 }
 
 #[derive(Default)]
@@ -86,6 +88,8 @@ pub(crate) struct Verdict {
     duplicate_request_hashes: Option<Vec<Option<Vec<u8>>>>,
     duplicate_responses: Option<Vec<Option<String>>>,
     duplicate_positions: Option<Vec<Option<i64>>>,
+    /// Those of `watched` that another process holds.
+    pub(crate) wanted: Option<Vec<i32>>,
     pub(crate) clock: DateTime<Utc>,
 }
 
@@ -167,7 +171,7 @@ pub(crate) async fn append(
 }
 
 async fn send(connection: &mut PgConnection, request: &AppendRequest) -> Result<Verdict, sqlx::Error> {
-    let AppendRequest { batch_id, expected, events, outbox, keys, deadlines } = request;
+    let AppendRequest { batch_id, expected, events, outbox, keys, deadlines, watched } = request;
     sqlx::query_as(include_str!("append/append.sql"))
         .bind(batch_id)
         .bind(&expected.groups)
@@ -202,6 +206,7 @@ async fn send(connection: &mut PgConnection, request: &AppendRequest) -> Result<
         .bind(&deadlines.kinds)
         .bind(&deadlines.keys)
         .bind(&deadlines.dues)
+        .bind(watched)
         .fetch_one(connection)
         .await
 }

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use tokio::time::{Duration, Instant, sleep};
+use tokio::time::{Duration, Instant, sleep, timeout};
 
 use crate::append::{AppendRequest, append};
 use crate::clock::DatabaseClock;
-use crate::connection::{AppendConnection, Failure};
+use crate::connection::{AppendConnection, Failure, timed_out};
 use crate::contention;
 use crate::decide::{Decided, decide_all};
 use crate::error::CommandError;
@@ -42,10 +42,11 @@ impl BatchRunner {
     pub(crate) async fn run(mut self, batch: Batch) -> Finished {
         let Batch { commands, mut slots, contended } = batch;
         let settlement = match self.load(&mut slots, &contended).await {
-            Ok(moved) => {
+            Ok(met) => {
                 let decided = decide_all(commands, &mut slots, self.clock.now());
                 let mut settlement = self.append(decided, &mut slots).await;
-                settlement.contended.extend(moved);
+                settlement.contended.extend(met.moved);
+                settlement.waited_in_vain = met.waited_in_vain;
                 settlement
             }
             Err(error) => {
@@ -59,14 +60,13 @@ impl BatchRunner {
         Finished { connection: self.connection, slots, settlement }
     }
 
-    /// Loads what is missing, again and again for as long as a command may wait. Returns the contended streams that
-    /// others have changed since this process last saw them.
-    async fn load(&mut self, slots: &mut [StreamSlot], contended: &[Arc<str>]) -> Result<Vec<Arc<str>>, sqlx::Error> {
+    /// Loads what is missing, again and again for as long as a command may wait.
+    async fn load(&mut self, slots: &mut [StreamSlot], contended: &[Arc<str>]) -> Result<Met, sqlx::Error> {
         const PAUSE: Duration = Duration::from_millis(50);
         let started_at = Instant::now();
         loop {
             let error = match self.try_load(slots, contended).await {
-                Ok(moved) => return Ok(moved),
+                Ok(met) => return Ok(met),
                 Err(error) => error,
             };
             self.connection.give_up();
@@ -78,26 +78,22 @@ impl BatchRunner {
         }
     }
 
-    async fn try_load(
-        &mut self,
-        slots: &mut [StreamSlot],
-        contended: &[Arc<str>],
-    ) -> Result<Vec<Arc<str>>, sqlx::Error> {
-        if !contended.is_empty() {
-            contention::lock(self.connection.get().await?, contended).await?;
+    async fn try_load(&mut self, slots: &mut [StreamSlot], contended: &[Arc<str>]) -> Result<Met, sqlx::Error> {
+        let mut met = Met::default();
+        if !contended.is_empty() && !contention::lock(self.connection.get().await?, contended).await? {
+            met.waited_in_vain = contended.to_vec();
         }
         let before: Vec<u64> = slots.iter().map(|slot| slot.base_version).collect();
         let behind: Vec<&mut StreamSlot> = slots.iter_mut().filter(|slot| slot.load).collect();
         if behind.is_empty() {
-            return Ok(Vec::new());
+            return Ok(met);
         }
         let time_limit = Duration::from_millis(self.config.append_timeout_ms);
         let connection = self.connection.get().await?;
-        tokio::time::timeout(time_limit, load::catch_up(connection, behind))
-            .await
-            .map_err(|_| crate::connection::timed_out("loading streams"))??;
+        timeout(time_limit, load::catch_up(connection, behind)).await.map_err(|_| timed_out("loading streams"))??;
         let moved = slots.iter().zip(before).filter(|(slot, before)| slot.base_version != *before);
-        Ok(moved.map(|(slot, _)| slot.stream_id.clone()).filter(|stream| contended.contains(stream)).collect())
+        met.moved = moved.map(|(slot, _)| slot.stream_id.clone()).filter(|stream| contended.contains(stream)).collect();
+        Ok(met)
     }
 
     async fn append(&mut self, mut decided: Vec<Decided>, slots: &mut [StreamSlot]) -> Settlement {
@@ -116,6 +112,15 @@ impl BatchRunner {
             Err(failure) => give_up(failure, decided, slots),
         }
     }
+}
+
+/// Signs of other processes on the contended streams.
+#[derive(Default)]
+struct Met {
+    /// Changed since this process last saw them.
+    moved: Vec<Arc<str>>,
+    /// Locked by a process that did not give them back in time.
+    waited_in_vain: Vec<Arc<str>>,
 }
 
 fn record(request: &AppendRequest, started_at: Instant) {

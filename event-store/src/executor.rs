@@ -89,14 +89,13 @@ impl Executor {
     /// Ends when no command can come any more and all were answered.
     pub(crate) async fn run(mut self) {
         let mut overdue_check = interval(OVERDUE_CHECK_EVERY);
-        let mut is_open = true;
+        let (mut is_open, mut is_closing) = (true, false);
         loop {
             self.start_batches();
             if !is_open && self.waiting.len() == 0 && self.running.is_empty() {
                 return;
             }
             let has_room = self.waiting.len() < self.max_waiting();
-            let is_closing = self.closing.is_cancelled();
             tokio::select! {
                 Some(finished) = self.running.join_next() => match finished {
                     Ok((index, finished)) => self.finish(index, finished),
@@ -107,7 +106,10 @@ impl Executor {
                     Some(queued) => self.take_in(queued),
                     None => is_open = false,
                 },
-                () = self.closing.cancelled(), if !is_closing => self.inbox.close(),
+                () = self.closing.cancelled(), if !is_closing => {
+                    is_closing = true;
+                    self.inbox.close();
+                }
                 _ = overdue_check.tick(), if self.waiting.len() > 0 => {
                     self.waiting.refuse_overdue(Duration::from_millis(self.config.max_wait_ms));
                 }
@@ -220,7 +222,12 @@ impl Executor {
         for slot in slots {
             self.check_in(slot);
         }
-        self.contended.met_another(settlement.contended);
+        for stream_id in settlement.contended {
+            self.contended.met_another(stream_id);
+        }
+        for stream_id in settlement.waited_in_vain {
+            self.contended.waited_in_vain(stream_id);
+        }
         self.waiting.put_back(settlement.redo);
     }
 

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use uuid::Uuid;
 
 use crate::append::{AppendRequest, Deadlines, Events, Expected, Keys, Outbox};
+use crate::contention::lock_number;
 use crate::decide::{Decided, Decision};
 use crate::hash::HashedEvent;
 use crate::slot::StreamSlot;
@@ -35,6 +36,7 @@ pub(crate) fn plan(decided: &mut [Decided], slots: &[StreamSlot]) -> PlannedAppe
             outbox: Outbox::default(),
             keys: Keys::default(),
             deadlines: Deadlines::default(),
+            watched: Vec::new(),
         },
         groups,
         last_events: Vec::with_capacity(decided.len()),
@@ -87,6 +89,10 @@ impl PlannedAppend {
                     self.request.expected.groups.push(group);
                     self.request.expected.streams.push(slots[slot].stream_id.to_string());
                     self.request.expected.versions.push(slots[slot].base_version as i64);
+                    // Whoever decides on what it read just now leaves room for others by reading.
+                    if slots[slot].has_base() && slots[slot].base_version > 0 && !slots[slot].fresh {
+                        self.request.watched.push(lock_number(&slots[slot].stream_id));
+                    }
                 }
             }
         }

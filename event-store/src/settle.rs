@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::append::Verdict;
+use crate::contention::lock_number;
 use crate::decide::{Decided, Decision};
 use crate::error::{CommandError, KeyRecord};
 use crate::job::Queued;
@@ -14,8 +15,10 @@ use crate::slot::StreamSlot;
 pub(crate) struct Settlement {
     /// Commands to decide anew, in their order.
     pub(crate) redo: Vec<Queued>,
-    /// Streams that others had changed.
+    /// Streams on which another process was met.
     pub(crate) contended: Vec<Arc<str>>,
+    /// Streams whose locks were not granted in time.
+    pub(crate) waited_in_vain: Vec<Arc<str>>,
     /// Position of the last appended event.
     pub(crate) head: Option<i64>,
 }
@@ -126,6 +129,11 @@ fn settle_streams(
     for slot in lost.into_iter().map(|index| plan.expected_slots[index]) {
         slots[slot].suspect = true;
         settlement.contended.push(slots[slot].stream_id.clone());
+    }
+    let wanted = verdict.wanted.as_deref().unwrap_or_default();
+    if !wanted.is_empty() {
+        let is_wanted = |slot: &&mut StreamSlot| wanted.contains(&lock_number(&slot.stream_id));
+        settlement.contended.extend(slots.iter_mut().filter(is_wanted).map(|slot| slot.stream_id.clone()));
     }
     // What was not committed just now was refused, or never appended.
     slots.iter_mut().for_each(StreamSlot::roll_back);

@@ -1,0 +1,7 @@
+delete from store.command_key
+where ctid = any (array(
+    select ctid
+    from store.command_key
+    where created_at < clock_timestamp() - make_interval(secs => $2) and starts_with(scope, $1)
+    limit $3
+))
