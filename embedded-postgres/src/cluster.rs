@@ -92,7 +92,7 @@ fn wait_for_previous_server(home: &Path, deadline: Instant) -> Result<()> {
     let path = pid_file(home);
     while let Ok(content) = fs::read_to_string(&path) {
         let pid = content.lines().next().unwrap_or_default().trim();
-        if !is_postgres(pid) {
+        if !serves(pid, &home.join("data")) {
             return fs::remove_file(&path).map_err(EmbeddedPostgresError::directory(&path));
         }
         if Instant::now() > deadline {
@@ -103,8 +103,16 @@ fn wait_for_previous_server(home: &Path, deadline: Instant) -> Result<()> {
     Ok(())
 }
 
-fn is_postgres(pid: &str) -> bool {
-    fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.starts_with("postgres"))
+/// Whether that process is a server on this data: a server's working directory is its data directory.
+fn serves(pid: &str, data: &Path) -> bool {
+    let process = Path::new("/proc").join(pid);
+    let is_postgres = fs::read_to_string(process.join("comm")).is_ok_and(|name| name.starts_with("postgres"));
+    let works_elsewhere = match (fs::read_link(process.join("cwd")), data.canonicalize()) {
+        (Ok(directory), Ok(data)) => directory != data,
+        // Another user's process keeps it to itself.
+        _ => false,
+    };
+    is_postgres && !works_elsewhere
 }
 
 fn pid_file(home: &Path) -> PathBuf {

@@ -107,6 +107,12 @@ fn a_pid_file_that_names_another_process_does_not_stop_the_start() {
     start(dir.path()).stop().unwrap();
     let pid_file = dir.path().join("data/postmaster.pid");
     fs::write(&pid_file, format!("{}\n", std::process::id())).unwrap();
+    start(dir.path()).stop().unwrap();
+
+    // Nor does the pid of a server on other data.
+    let other_dir = tempfile::tempdir().unwrap();
+    let other = start(other_dir.path());
+    fs::write(&pid_file, format!("{}\n", other.pid())).unwrap();
     connect(&start(dir.path()));
 }
 

@@ -19,12 +19,7 @@ pub struct Cleaner {
 impl Cleaner {
     /// Deletes what is behind its lane's cursor and older than the retention, in chunks of a bounded number of rows.
     /// Parked messages stay until they are resolved. Returns how many rows went.
-    pub async fn run(
-        &mut self,
-        pool: &PgPool,
-        retention_seconds: u64,
-        chunk_messages: usize,
-    ) -> sqlx::Result<u64> {
+    pub async fn run(&mut self, pool: &PgPool, retention_seconds: u64, chunk_messages: usize) -> sqlx::Result<u64> {
         let expired: i64 = sqlx::query_scalar(include_str!("sql/expired_position.sql"))
             .bind(retention_seconds as f64)
             .fetch_one(pool)

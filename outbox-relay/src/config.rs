@@ -44,7 +44,7 @@ impl Default for RelayConfig {
             poll_interval_ms: 250,
             max_batch_messages: 500,
             max_send_bytes: 1024 * 1024,
-            max_read_messages: 16_384,
+            max_read_messages: 8_192,
             max_sends_in_flight: 32,
             send_timeout_ms: 4_000,
             connect_timeout_ms: 4_000,

@@ -9,11 +9,8 @@ use crate::parked::{self, ParkedRow};
 
 /// Puts the lease's token on every lane's cursor, and says where they are. `None`: a newer holder was here already.
 pub(crate) async fn claim(pool: &PgPool, lease: &Lease) -> sqlx::Result<Option<Vec<(i16, Place)>>> {
-    let cursors: Vec<(i16, i64, i16)> = sqlx::query_as(include_str!("sql/claim.sql"))
-        .bind(i32::from(LANES))
-        .bind(lease.token)
-        .fetch_all(pool)
-        .await?;
+    let cursors: Vec<(i16, i64, i16)> =
+        sqlx::query_as(include_str!("sql/claim.sql")).bind(i32::from(LANES)).bind(lease.token).fetch_all(pool).await?;
     let is_complete = cursors.len() == usize::from(LANES.unsigned_abs());
     let cursors = cursors.into_iter().map(|(lane, position, n)| (lane, Place { position, n })).collect();
     Ok(is_complete.then_some(cursors))

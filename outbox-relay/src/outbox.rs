@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use futures_util::TryStreamExt;
 use messaging::{OutgoingMessage, Topic, property};
 use serde::Deserialize;
 use sqlx::postgres::PgRow;
@@ -55,30 +56,21 @@ pub(crate) struct Batch {
 
 /// Reads the next batch of every given lane up to `head`, at most `limit` messages each. Lanes without messages get an
 /// empty batch.
-pub(crate) async fn read(
-    pool: &PgPool,
-    lanes: &[ReadFrom<'_>],
-    head: i64,
-    limit: usize,
-) -> sqlx::Result<Vec<Batch>> {
-    let rows = sqlx::query(include_str!("sql/read.sql"))
+pub(crate) async fn read(pool: &PgPool, lanes: &[ReadFrom<'_>], head: i64, limit: usize) -> sqlx::Result<Vec<Batch>> {
+    // Decoded as they come, while Postgres looks up the next.
+    let mut rows = sqlx::query(include_str!("sql/read.sql"))
         .bind(lanes.iter().map(|from| from.lane).collect::<Vec<_>>())
         .bind(lanes.iter().map(|from| from.after.position).collect::<Vec<_>>())
         .bind(lanes.iter().map(|from| from.after.n).collect::<Vec<_>>())
         .bind(head)
         .bind(limit as i64)
-        .fetch_all(pool)
-        .await?;
+        .fetch(pool);
     let mut by_lane: HashMap<i16, Vec<OutboxRow>> = HashMap::with_capacity(lanes.len());
-    for row in &rows {
-        let row = OutboxRow::decode(row)?;
+    while let Some(row) = rows.try_next().await? {
+        let row = OutboxRow::decode(&row)?;
         by_lane.entry(row.lane).or_default().push(row);
     }
-    drop(rows);
-    Ok(lanes
-        .iter()
-        .map(|from| batch(from, by_lane.remove(&from.lane).unwrap_or_default(), head, limit))
-        .collect())
+    Ok(lanes.iter().map(|from| batch(from, by_lane.remove(&from.lane).unwrap_or_default(), head, limit)).collect())
 }
 
 fn batch(from: &ReadFrom<'_>, mut rows: Vec<OutboxRow>, head: i64, limit: usize) -> Batch {

@@ -173,7 +173,8 @@ pub(crate) async fn insert(connection: &mut PgConnection, rows: &[ParkedRow]) ->
 
 /// Lanes and ordering keys that have an unresolved message.
 pub(crate) async fn blocked_keys(pool: &PgPool) -> sqlx::Result<Vec<(i16, String)>> {
-    const BLOCKED: &str = "select distinct lane, ordering_key from relay.parked where state in ('parked', 'behind', 'release', 'skip')";
+    const BLOCKED: &str =
+        "select distinct lane, ordering_key from relay.parked where state in ('parked', 'behind', 'release', 'skip')";
     let rows = sqlx::query(BLOCKED).fetch_all(pool).await?;
     rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
 }

@@ -154,6 +154,8 @@ impl Tenure {
                 written.missing_topics.extend(lane.end(done, config));
             }
         }
+        written.missing_topics.sort_unstable();
+        written.missing_topics.dedup();
         if written.outage.is_some() {
             self.lanes.release_all();
         }

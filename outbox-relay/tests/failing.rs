@@ -176,10 +176,8 @@ async fn a_lost_database_connection_costs_no_message() {
             where datname = current_database() and pid <> pg_backend_pid()";
         sqlx::query(CUT_ALL).execute(&ledger.pool).await.unwrap();
     }
-    eventually("all is sent", async || {
-        lag::measure(&ledger.pool).await.is_ok_and(|lag| lag.pending_messages == 0)
-    })
-    .await;
+    eventually("all is sent", async || lag::measure(&ledger.pool).await.is_ok_and(|lag| lag.pending_messages == 0))
+        .await;
     assert_eq!(broker.ids().iter().collect::<HashSet<_>>().len(), appended);
     running.abort();
 }

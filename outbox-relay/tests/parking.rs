@@ -77,10 +77,7 @@ async fn a_released_message_goes_first_and_those_behind_it_follow() {
     let id = case.parked().await[0].id();
     assert!(parked::release(&case.ledger.pool, id, "operator").await.unwrap());
     case.step_until_nothing_is_parked().await;
-    assert_eq!(
-        case.broker.ids_of_key(Topic::OrderCreate, KEY),
-        [case.before.id, case.large.id, case.behind.id]
-    );
+    assert_eq!(case.broker.ids_of_key(Topic::OrderCreate, KEY), [case.before.id, case.large.id, case.behind.id]);
 
     let later = message(Topic::OrderCreate, KEY);
     case.ledger.append(std::slice::from_ref(&later)).await;
