@@ -9,6 +9,7 @@ mod effects;
 mod expire_order;
 mod lapse_lock;
 mod lock_stock;
+mod metric;
 mod notify;
 mod place_order;
 mod refund;
@@ -18,7 +19,6 @@ mod start_payment;
 mod ticket_type;
 
 use std::future::Future;
-use std::time::Instant;
 
 use domain::{OrderId, TicketTypeId};
 use event_store::{Command, CommandError, CommandKey, Committed, Ledger, Metadata, Refusal, StoreError, UnitOfWork};
@@ -32,6 +32,7 @@ pub use deduct_stock::deduct_stock;
 pub use expire_order::expire_order;
 pub use lapse_lock::{LockLapseKey, lapse_lock};
 pub use lock_stock::lock_stock;
+pub use metric::register_metrics;
 pub use notify::{dispatch_notification, record_failed, record_sent, request_notification};
 pub use place_order::{NewOrder, PlaceOrder, place_order};
 pub use refund::{RefundKey, complete_refund, postpone_deadline};
@@ -39,6 +40,8 @@ pub use rollback_stock::rollback_stock;
 pub use settle_payment::{Settlement, settle_payment};
 pub use start_payment::{NewPayment, StartPayment, start_payment};
 pub use ticket_type::{PutOnSale, StockLevels, change_capacity, put_ticket_type_on_sale};
+
+use metric::measured;
 
 /// Deadline kinds that the deadline runner acts on.
 pub mod deadline_kind {
@@ -147,55 +150,3 @@ fn answer(uow: &mut UnitOfWork<'_>, told: &impl Serialize) -> Result<(), Refusal
     uow.respond(json);
     Ok(())
 }
-
-/// Counts and times a command by its name. The command is under way before the future is first polled.
-fn measured<T: Send>(
-    name: &'static str,
-    mode: &'static str,
-    outcome: impl Future<Output = Result<Committed<T>, CommandError>> + Send,
-) -> impl Future<Output = Result<Committed<T>, CommandError>> + Send {
-    let started = Instant::now();
-    async move {
-        let result = outcome.await;
-        let label = outcome_label(&result);
-        metrics::counter!("ledger_commands_total", "command" => name, "outcome" => label, "mode" => mode).increment(1);
-        metrics::histogram!("ledger_command_duration_seconds", "command" => name)
-            .record(started.elapsed().as_secs_f64());
-        result
-    }
-}
-
-fn outcome_label<T>(result: &Result<Committed<T>, CommandError>) -> &'static str {
-    match result {
-        Ok(_) => "accepted",
-        Err(CommandError::Rejected(_)) => "rejected",
-        Err(CommandError::Duplicate(_)) => "duplicate",
-        Err(CommandError::Contended) => "contended",
-        Err(CommandError::Overloaded) => "overloaded",
-        Err(CommandError::Unavailable(_)) => "unavailable",
-        Err(CommandError::Invalid { .. }) => "invalid",
-        Err(CommandError::Bug(_)) => "bug",
-    }
-}
-
-/// Every command's name, so that its counters can be there from the start.
-pub const COMMAND_NAMES: [&str; 18] = [
-    "place_order",
-    "begin_fulfilment",
-    "lock_stock",
-    "start_payment",
-    "settle_payment",
-    "deduct_stock",
-    "cancel_order",
-    "compensate_cancelled",
-    "expire_order",
-    "rollback_stock",
-    "lapse_lock",
-    "complete_refund",
-    "put_ticket_type_on_sale",
-    "change_capacity",
-    "request_notification",
-    "dispatch_notification",
-    "record_delivery",
-    "record_handled",
-];

@@ -1,6 +1,8 @@
 //! Whatever the order of requests, messages, callbacks and deadlines, and however often each message comes: the stock
 //! adds up, the money adds up, and in the end nothing hangs.
 
+use std::collections::HashSet;
+
 use domain::payment::PaymentStatus;
 use domain::{OrderId, OrderStatus, Payment, PaymentId};
 use messaging::{HandleError, ReceivedMessage};
@@ -15,6 +17,7 @@ const CAPACITY: u32 = 6;
 
 #[tokio::test]
 async fn any_interleaving_adds_up() {
+    let mut ends = HashSet::new();
     for seed in 1..=SEEDS {
         let policy = Policy { cancel_confirmed: seed % 2 == 0, ..Policy::default() };
         let mut run = Run::new(Shop::open_with(CAPACITY, policy).await, seed);
@@ -23,6 +26,11 @@ async fn any_interleaving_adds_up() {
         }
         run.finish().await;
         run.assert_adds_up().await;
+        ends.extend(run.ends().await);
+    }
+    // Else the runs have not tried what they are for.
+    for end in OrderStatus::ALL.into_iter().filter(|status| status.is_terminal()) {
+        assert!(ends.contains(&end), "no order ended {end}");
     }
 }
 
@@ -48,10 +56,10 @@ impl Run {
                 self.orders.push(self.shop.place(quantity).await);
             }
             2 | 3 => {
-                if let Some(order_id) = self.chance.pick(&self.orders) {
-                    if let Ok(payment_id) = self.shop.pay(&order_id).await {
-                        self.payments.push((order_id, payment_id));
-                    }
+                if let Some(order_id) = self.chance.pick(&self.orders)
+                    && let Ok(payment_id) = self.shop.pay(&order_id).await
+                {
+                    self.payments.push((order_id, payment_id));
                 }
             }
             4 | 5 => {
@@ -121,6 +129,14 @@ impl Run {
             self.shop.let_time_pass("refund").await;
         }
         assert!(self.shop.waiting().await.is_empty(), "seed {}: messages are left", self.seed);
+    }
+
+    async fn ends(&self) -> Vec<OrderStatus> {
+        let mut ends = Vec::new();
+        for order_id in &self.orders {
+            ends.push(self.shop.status(order_id).await);
+        }
+        ends
     }
 
     async fn assert_adds_up(&self) {

@@ -20,7 +20,7 @@ async fn an_order_goes_from_placed_to_confirmed() {
     let payment_id = shop.pay(&order_id).await.unwrap();
     shop.deliver_all().await;
     assert_eq!(shop.status(&order_id).await, OrderStatus::Paying);
-    assert_eq!(*shop.provider.started.lock().unwrap(), [payment_id.clone()]);
+    assert_eq!(*shop.provider.started.lock().unwrap(), std::slice::from_ref(&payment_id));
 
     let settled = shop.call_back(&order_id, &payment_id, CallbackStatus::Succeeded).await.unwrap();
     assert_eq!(settled, Settlement::Paid);

@@ -1,0 +1,70 @@
+//! Every command is counted and timed here, whoever asked for it.
+
+use std::future::Future;
+use std::time::Instant;
+
+use domain::Mode;
+use event_store::{CommandError, Committed};
+use metrics::{counter, histogram};
+
+const COMMANDS: &str = "ledger_commands_total";
+const DURATION: &str = "ledger_command_duration_seconds";
+
+const NAMES: [&str; 18] = [
+    "place_order",
+    "begin_fulfilment",
+    "lock_stock",
+    "start_payment",
+    "settle_payment",
+    "deduct_stock",
+    "cancel_order",
+    "compensate_cancelled",
+    "expire_order",
+    "rollback_stock",
+    "lapse_lock",
+    "complete_refund",
+    "put_ticket_type_on_sale",
+    "change_capacity",
+    "request_notification",
+    "dispatch_notification",
+    "record_delivery",
+    "record_handled",
+];
+
+/// Has the counters of all commands there from the start, at 0.
+pub fn register_metrics() {
+    for name in NAMES {
+        for outcome in ["accepted", "rejected"] {
+            counter!(COMMANDS, "command" => name, "outcome" => outcome, "mode" => Mode::Async.as_str()).increment(0);
+        }
+        drop(histogram!(DURATION, "command" => name));
+    }
+}
+
+/// Counts and times a command by its name. The command is under way before the future is first polled.
+pub(super) fn measured<T: Send>(
+    name: &'static str,
+    mode: &'static str,
+    outcome: impl Future<Output = Result<Committed<T>, CommandError>> + Send,
+) -> impl Future<Output = Result<Committed<T>, CommandError>> + Send {
+    let started = Instant::now();
+    async move {
+        let result = outcome.await;
+        counter!(COMMANDS, "command" => name, "outcome" => outcome_of(&result), "mode" => mode).increment(1);
+        histogram!(DURATION, "command" => name).record(started.elapsed().as_secs_f64());
+        result
+    }
+}
+
+fn outcome_of<T>(result: &Result<Committed<T>, CommandError>) -> &'static str {
+    match result {
+        Ok(_) => "accepted",
+        Err(CommandError::Rejected(_)) => "rejected",
+        Err(CommandError::Duplicate(_)) => "duplicate",
+        Err(CommandError::Contended) => "contended",
+        Err(CommandError::Overloaded) => "overloaded",
+        Err(CommandError::Unavailable(_)) => "unavailable",
+        Err(CommandError::Invalid { .. }) => "invalid",
+        Err(CommandError::Bug(_)) => "bug",
+    }
+}
