@@ -83,11 +83,7 @@ impl Caller {
 
     /// 403 unless the caller has one of these roles.
     pub fn require_any(&self, roles: &[Role]) -> Result<(), Problem> {
-        if self.has_any(roles) {
-            Ok(())
-        } else {
-            Err(Problem::forbidden("the token's roles do not allow this call"))
-        }
+        if self.has_any(roles) { Ok(()) } else { Err(Problem::forbidden("the token's roles do not allow this call")) }
     }
 
     fn has_any(&self, roles: &[Role]) -> bool {
@@ -174,7 +170,11 @@ pub fn read_token(key: &TokenKey, token: &str) -> Result<Caller, TokenError> {
 const CLOCK_SKEW_SECONDS: u64 = 5;
 
 /// Stands before every protected route, so that a new handler can't forget to ask who calls.
-pub(crate) async fn authenticate(State(api): State<ApiState>, mut request: Request, next: Next) -> Result<Response, Problem> {
+pub(crate) async fn authenticate(
+    State(api): State<ApiState>,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
     let token = bearer_token(&request)?;
     let caller = read_token(&api.token_key, token).map_err(|error| {
         let code = if matches!(error, TokenError::Expired) { "token_expired" } else { "token_invalid" };

@@ -76,11 +76,7 @@ pub(crate) async fn put(
 }
 
 fn require_owner(caller: &Caller, user: UserId) -> Result<(), Problem> {
-    if caller.may_act_for(user) {
-        Ok(())
-    } else {
-        Err(Problem::forbidden("a contact is for its user only"))
-    }
+    if caller.may_act_for(user) { Ok(()) } else { Err(Problem::forbidden("a contact is for its user only")) }
 }
 
 const MAX_EMAIL_CHARS: usize = 254;

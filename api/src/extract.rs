@@ -86,8 +86,11 @@ fn describe(error: serde_path_to_error::Error<serde_json::Error>) -> Problem {
 
 /// serde names a missing, unknown or doubled field only in its message.
 fn named_field(message: &str) -> Option<(&'static str, &str)> {
-    const KINDS: [(&str, &str); 3] =
-        [("missing field `", "missing_field"), ("unknown field `", "unknown_field"), ("duplicate field `", "duplicate_field")];
+    const KINDS: [(&str, &str); 3] = [
+        ("missing field `", "missing_field"),
+        ("unknown field `", "unknown_field"),
+        ("duplicate field `", "duplicate_field"),
+    ];
     KINDS.iter().find_map(|(prefix, code)| {
         let (field, _) = message.strip_prefix(prefix)?.split_once('`')?;
         Some((*code, field))

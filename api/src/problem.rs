@@ -184,9 +184,7 @@ impl IntoResponse for Problem {
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        response
-            .extensions_mut()
-            .insert(Failure { code: self.code, field: self.field, cause: self.cause });
+        response.extensions_mut().insert(Failure { code: self.code, field: self.field, cause: self.cause });
         response
     }
 }

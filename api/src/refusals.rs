@@ -30,7 +30,9 @@ impl From<CommandError> for Problem {
         match error {
             CommandError::Rejected(rejection) => rejection.into(),
             CommandError::Overloaded => Self::unavailable("overloaded", "too many commands are waiting"),
-            CommandError::Contended => Self::unavailable("contended", "too many commands changed the same thing at once"),
+            CommandError::Contended => {
+                Self::unavailable("contended", "too many commands changed the same thing at once")
+            }
             CommandError::Unavailable(cause) => unavailable(cause),
             // A repeat is answered where the key was declared; one that arrives here was not expected.
             CommandError::Duplicate(record) => Self::internal(format!("unexpected key in scope {}", record.scope)),
@@ -68,9 +70,9 @@ fn status_of(rejection: &Rejection) -> StatusCode {
 /// The status in which the order was found, as far as the rule tells.
 fn met_status(rejection: &OrderRejection) -> Option<OrderStatus> {
     match rejection {
-        OrderRejection::Ended { status } | OrderRejection::NotPaid { status } | OrderRejection::NotCancellable { status } => {
-            Some(*status)
-        }
+        OrderRejection::Ended { status }
+        | OrderRejection::NotPaid { status }
+        | OrderRejection::NotCancellable { status } => Some(*status),
         OrderRejection::NotPayableYet => Some(OrderStatus::Pending),
         OrderRejection::PaymentInProgress => Some(OrderStatus::Paying),
         _ => None,

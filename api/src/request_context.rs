@@ -79,17 +79,22 @@ struct FailedRequest<'a> {
 }
 
 impl FailedRequest<'_> {
-    /// Ours to mend is an error; what the caller did wrong is only worth knowing.
+    /// A defect is an error, what is away or too busy a warning; what the caller did wrong is only worth knowing.
     fn log(&self, status: u16) {
         let request_id = &self.context.request_id;
         let route = self.route.as_deref().unwrap_or("unknown");
         let Failure { code, field, cause } = self.failure;
-        let (field, cause) = (field.as_deref(), cause.as_deref());
+        let (method, field, cause) = (self.method, field.as_deref(), cause.as_deref());
         let duration_ms = self.started.elapsed().as_millis();
-        if status >= 500 {
-            tracing::error!(request_id, method = self.method, route, status, code, field, cause, duration_ms, "request failed");
-        } else {
-            tracing::info!(request_id, method = self.method, route, status, code, field, cause, duration_ms, "request refused");
+        macro_rules! line {
+            ($level:ident, $message:literal) => {
+                tracing::$level!(request_id, method, route, status, code, field, cause, duration_ms, $message)
+            };
+        }
+        match status {
+            500 => line!(error, "request failed"),
+            501.. => line!(warn, "request not served"),
+            _ => line!(info, "request refused"),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Serves until it is told to stop, and answers what it has accepted.
 
+use std::future::IntoFuture;
 use std::time::Duration;
 
 use axum::Router;
@@ -9,22 +10,22 @@ use tokio_util::sync::CancellationToken;
 use crate::router::router;
 use crate::state::{ApiError, ApiState};
 
-/// Serves the interface on `listener` until `shutdown`. Then no connection is accepted any more, the requests under way are
-/// answered, and it returns; a client that never finishes its request holds it up no longer than `shutdown_grace_ms`.
+/// Serves the interface on `listener` until `shutdown`; see [`serve`].
 pub async fn run(listener: TcpListener, state: ApiState, shutdown: CancellationToken) -> Result<(), ApiError> {
     let grace = Duration::from_millis(state.config.shutdown_grace_ms);
     serve(listener, router(state), grace, shutdown).await
 }
 
-/// The same for a router that the caller has added to.
+/// Serves these routes until `shutdown`. Then no connection is accepted any more, the requests under way are answered,
+/// and it returns; a client that never finishes its request holds it up no longer than `grace`.
 pub async fn serve(
     listener: TcpListener,
-    router: Router,
+    routes: Router,
     grace: Duration,
     shutdown: CancellationToken,
 ) -> Result<(), ApiError> {
     let stop = shutdown.clone();
-    let serving = axum::serve(listener, router).with_graceful_shutdown(async move { stop.cancelled().await });
+    let serving = axum::serve(listener, routes).with_graceful_shutdown(async move { stop.cancelled().await });
     let grace_over = async {
         shutdown.cancelled().await;
         tokio::time::sleep(grace).await;

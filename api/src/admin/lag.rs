@@ -105,7 +105,8 @@ pub(crate) async fn get(caller: Caller, State(api): State<ApiState>) -> Result<J
 }
 
 async fn consumer_lags(api: &ApiState) -> Vec<ConsumerLagBody> {
-    let pairs = api.consumers.iter().flat_map(|consumer| consumer.topics.iter().map(move |topic| (consumer.name, *topic)));
+    let pairs =
+        api.consumers.iter().flat_map(|consumer| consumer.topics.iter().map(move |topic| (consumer.name, *topic)));
     join_all(pairs.map(|(name, topic)| consumer_lag(api, name, topic))).await
 }
 
@@ -123,10 +124,10 @@ async fn consumer_lag(api: &ApiState, consumer: &str, topic: Topic) -> ConsumerL
 
 impl From<OutboxLag> for OutboxBody {
     fn from(lag: OutboxLag) -> Self {
-        let topics = lag.topics.iter().map(|topic| TopicLagBody {
-            topic: topic.topic,
-            pending_messages: topic.pending_messages,
-        });
+        let topics = lag
+            .topics
+            .iter()
+            .map(|topic| TopicLagBody { topic: topic.topic, pending_messages: topic.pending_messages });
         Self {
             pending_messages: lag.pending_messages,
             oldest_unsent_age_seconds: lag.oldest_unsent_age_ms.map(|age_ms| age_ms as f64 / 1_000.0),

@@ -50,7 +50,10 @@ pub(crate) struct ProjectionListBody {
     tag = "admin",
     responses((status = 200, description = "All of them", body = ProjectionListBody), CallerProblems)
 )]
-pub(crate) async fn list(caller: Caller, State(api): State<ApiState>) -> Result<Json<ListBody<ProjectionBody>>, Problem> {
+pub(crate) async fn list(
+    caller: Caller,
+    State(api): State<ApiState>,
+) -> Result<Json<ListBody<ProjectionBody>>, Problem> {
     require_staff(&caller)?;
     let items = projections::lag(&api.queries).await?.into_iter().map(ProjectionBody::from).collect();
     Ok(Json(ListBody { items, next: None }))

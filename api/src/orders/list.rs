@@ -15,7 +15,7 @@ use crate::auth::{Caller, Role};
 use crate::extract::{QueryParams, parse_param};
 use crate::fields;
 use crate::openapi::{CallerProblems, ParameterProblems};
-use crate::problem::Problem;
+use crate::problem::{Problem, ProblemBody};
 use crate::state::ApiState;
 
 const DEFAULT_PAGE_ROWS: u32 = 50;
@@ -62,9 +62,14 @@ pub(crate) struct OrderListBody {
     params(ListOrders),
     responses(
         (status = 200, description = "A page", body = OrderListBody, headers(("Ledger-Position" = i64, description = "Everything up to here is in the list"))),
-        (status = 503, description = "`not_yet_visible`: the list has not reached `waitFor` in time", body = crate::problem::ProblemBody, content_type = "application/problem+json"),
         CallerProblems,
-        ParameterProblems
+        ParameterProblems,
+        (
+            status = 503,
+            description = "Not now, or `not_yet_visible`: the list has not reached `waitFor` in time",
+            body = ProblemBody,
+            content_type = "application/problem+json"
+        )
     )
 )]
 pub(crate) async fn list(

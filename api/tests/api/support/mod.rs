@@ -1,6 +1,7 @@
 //! A running API on a database of its own, and short ways to ask it things.
 
 mod answer;
+mod processing;
 mod request;
 
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use event_store::{Ledger, LedgerConfig};
 use futures_util::FutureExt;
 use serde_json::{Value, json};
 use sqlx::PgPool;
+use sqlx::postgres::PgPoolOptions;
 use tower::ServiceExt;
 
 pub use answer::Answer;
@@ -41,7 +43,7 @@ impl TestApi {
 
     pub async fn start_with(config: ApiConfig) -> Self {
         let database = embedded_postgres::testing::database();
-        let pool = PgPool::connect(&database.url).await.unwrap();
+        let pool = PgPoolOptions::new().max_connections(5).connect(&database.url).await.unwrap();
         event_store::migrate(&pool).await.unwrap();
         let ledger = Ledger::start(pool.clone(), LedgerConfig::default()).await.unwrap();
         let key = TokenKey::from_secret(&[7; 32]).unwrap();
@@ -51,6 +53,7 @@ impl TestApi {
             token_key: key.clone(),
             payment_callback_secret: CALLBACK_SECRET.to_owned(),
             broker: None,
+            consumers: Vec::new(),
             metrics_text: Arc::new(|| async { "ledger_commands_total 0\n".to_owned() }.boxed()),
         };
         let state = ApiState::new(parts, config).unwrap();
@@ -65,7 +68,8 @@ impl TestApi {
     }
 
     pub async fn put_on_sale(&self, ticket_type: i64, capacity: i64) {
-        let body = json!({"showId": SHOW, "ticketTypeId": ticket_type, "name": "Stalls", "price": 299, "capacity": capacity});
+        let body =
+            json!({"showId": SHOW, "ticketTypeId": ticket_type, "name": "Stalls", "price": 299, "capacity": capacity});
         let answer = self.call(post("/v1/ticket-types").admin().json(&body)).await;
         assert_eq!(answer.status, 201, "{answer:?}");
     }
