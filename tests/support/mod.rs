@@ -7,6 +7,7 @@ pub mod client;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -15,6 +16,9 @@ use tempfile::TempDir;
 pub use client::Client;
 
 const START_TIMEOUT: Duration = Duration::from_secs(120);
+/// An instance is six processes: more at once on a small machine only wait for each other.
+const INSTANCES_AT_ONCE: usize = 2;
+static RUNNING: (Mutex<usize>, Condvar) = (Mutex::new(0), Condvar::new());
 const STOP_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// `order-ledger up` on its own data directory. Dropped: stopped, and everything it started with it.
@@ -23,6 +27,28 @@ pub struct Instance {
     directory: TempDir,
     environment: Vec<(String, String)>,
     pub listen: String,
+    _turn: Turn,
+}
+
+/// One of the few places for an instance; given back when dropped.
+struct Turn;
+
+impl Turn {
+    fn take() -> Self {
+        let mut running = RUNNING.0.lock().unwrap();
+        while *running >= INSTANCES_AT_ONCE {
+            running = RUNNING.1.wait(running).unwrap();
+        }
+        *running += 1;
+        Turn
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        *RUNNING.0.lock().unwrap() -= 1;
+        RUNNING.1.notify_one();
+    }
 }
 
 pub fn binary() -> &'static str {
@@ -52,6 +78,7 @@ impl Instance {
             directory: tempfile::Builder::new().prefix("order-ledger-test-").tempdir().unwrap(),
             environment: environment.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect(),
             listen: format!("127.0.0.1:{}", free_port()),
+            _turn: Turn::take(),
         };
         instance.up();
         instance
