@@ -67,10 +67,9 @@ pub(crate) async fn readyz(State(api): State<ApiState>) -> impl IntoResponse {
     (status, Json(readiness))
 }
 
-/// None: Postgres does not answer. The table asked for is made by the last migration this crate reads from.
+/// None: Postgres does not answer.
 async fn probe_schema(api: &ApiState) -> Option<bool> {
-    let query = sqlx::query_scalar("SELECT to_regclass('processing.contact') IS NOT NULL").fetch_one(&api.queries);
-    tokio::time::timeout(PROBE_TIMEOUT, query).await.ok()?.ok()
+    tokio::time::timeout(PROBE_TIMEOUT, event_store::is_migrated(&api.queries)).await.ok()?.ok()
 }
 
 async fn probe_broker(api: &ApiState) -> Dependency {

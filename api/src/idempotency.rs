@@ -12,6 +12,9 @@ use sha2::{Digest, Sha256};
 use crate::auth::Caller;
 use crate::problem::Problem;
 
+/// How the scopes of these keys begin, for whoever forgets old ones.
+pub const IDEMPOTENCY_SCOPE_PREFIX: &str = "idempotency:";
+
 const HEADER: &str = "idempotency-key";
 const MAX_CHARS: usize = 255;
 
@@ -45,7 +48,7 @@ impl IdempotencyKey {
     pub fn scoped(self, caller: &Caller, route: &str, request: &impl Serialize) -> Result<CommandKey, Problem> {
         let canonical = serde_json::to_vec(request).map_err(Problem::internal)?;
         Ok(CommandKey {
-            scope: format!("{route} {}", caller.actor()),
+            scope: format!("{IDEMPOTENCY_SCOPE_PREFIX}{route} {}", caller.actor()),
             key: self.0,
             request_hash: Some(Sha256::digest(canonical).to_vec()),
         })

@@ -27,6 +27,8 @@ mod server;
 mod state;
 mod ticket_types;
 
+pub use idempotency::IDEMPOTENCY_SCOPE_PREFIX;
+pub use payment_callback::WEBHOOK_SCOPE_PREFIX;
 pub use problem::{Problem, ProblemBody};
 pub use rate_limit::RateLimit;
 pub use router::router;

@@ -20,6 +20,9 @@ use crate::problem::{Problem, ProblemBody};
 use crate::request_context::RequestContext;
 use crate::state::ApiState;
 
+/// How the scopes of webhook ids begin, for whoever forgets old ones.
+pub const WEBHOOK_SCOPE_PREFIX: &str = "webhook:";
+
 /// How a payment ended. A provider may send more than this; what is not known here is left alone.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -67,7 +70,7 @@ pub(crate) async fn receive(
 ) -> Result<StatusCode, Problem> {
     let callback = parse_object::<CallbackBody>(&body)?.validate()?;
     let payment_id = callback.payment_id.clone();
-    let key = CommandKey { scope: "webhook payments".to_owned(), key: webhook_id, request_hash: None };
+    let key = CommandKey { scope: format!("{WEBHOOK_SCOPE_PREFIX}payments"), key: webhook_id, request_hash: None };
     let origin = Origin::new(context.metadata("payment-provider", None)).with_key(key);
     match settle_payment(&api.ledger, &api.config.policy, origin, callback).await.map_err(Problem::from) {
         Ok(settled) => {

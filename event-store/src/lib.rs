@@ -32,7 +32,7 @@ pub use command::{Command, CommandKey, Metadata};
 pub use error::{CommandError, KeyRecord, StoreError};
 pub use ledger::{Committed, Ledger, LedgerConfig};
 pub use load::Loaded;
-pub use migrate::migrate;
+pub use migrate::{is_migrated, migrate};
 pub use unit_of_work::{Deadline, OutboxMessage, Refusal, UnitOfWork};
 
 /// The channel on which appenders announce the newest position: `NOTIFY ledger_head, '<position>'`.

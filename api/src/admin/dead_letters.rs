@@ -47,7 +47,7 @@ pub(crate) struct DeadLetterBody {
     id: i64,
     consumer: String,
     topic: String,
-    ordering_key: Option<String>,
+    waiting_key: Option<String>,
     #[schema(value_type = Option<String>, format = "uuid")]
     message_id: Option<Uuid>,
     /// `dead`, `behind`, `redriven` or `discarded`.
@@ -190,7 +190,7 @@ impl From<DeadLetter> for DeadLetterBody {
             id: letter.id,
             consumer: letter.consumer,
             topic: letter.topic,
-            ordering_key: letter.ordering_key,
+            waiting_key: letter.waiting_key,
             message_id: letter.message_id,
             state: letter.state.as_str(),
             reason: letter.reason,

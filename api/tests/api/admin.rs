@@ -34,15 +34,15 @@ async fn a_dead_letter_is_listed_discarded_once_and_gone_from_the_list() {
     let api = TestApi::start().await;
     let id: i64 = sqlx::query_scalar(include_str!("admin/dead_letter.sql")).fetch_one(&api.pool).await.unwrap();
 
-    let listed = api.call(get("/v1/admin/dead-letters?consumer=stock").as_role(1, Role::Operator)).await;
+    let listed = api.call(get("/v1/admin/dead-letters?consumer=stock").role(1, Role::Operator)).await;
     assert_eq!(listed.body["items"][0]["id"], id, "{listed:?}");
     assert_eq!(listed.body["items"][0]["reason"], "no such ticket type");
     assert!(!listed.text.contains("secret body"), "bodies stay in the database");
 
-    let redrive = api.call(post(format!("/v1/admin/dead-letters/{id}/redrive")).as_role(1, Role::Operator)).await;
+    let redrive = api.call(post(format!("/v1/admin/dead-letters/{id}/redrive")).role(1, Role::Operator)).await;
     assert_eq!(redrive.problem(), (409, "consumer_not_redrivable", ""));
 
-    let discard = || delete(format!("/v1/admin/dead-letters/{id}")).as_role(1, Role::Operator);
+    let discard = || delete(format!("/v1/admin/dead-letters/{id}")).role(1, Role::Operator);
     assert_eq!(api.call(discard()).await.status, 204);
     assert_eq!(api.call(discard()).await.problem(), (409, "dead_letter_resolved", ""));
     assert_eq!(api.call(get("/v1/admin/dead-letters").admin()).await.body["items"], json!([]));

@@ -53,7 +53,7 @@ async fn an_order_for_another_user_is_forbidden_but_to_an_admin() {
     let place = |call: Call| call.key("one").json(&order_body());
     let refused = api.call(place(post("/v1/orders").user(OTHER_USER))).await;
     assert_eq!(refused.problem(), (403, "forbidden", "userId"));
-    let auditor = api.call(place(post("/v1/orders").as_role(USER, Role::Auditor))).await;
+    let auditor = api.call(place(post("/v1/orders").role(USER, Role::Auditor))).await;
     assert_eq!(auditor.problem(), (403, "forbidden", "userId"));
     assert_eq!(api.events().await, events);
 
@@ -88,9 +88,9 @@ async fn staff_see_orders_but_only_admins_act_on_them() {
     let api = TestApi::with_stock().await;
     let order = api.place_order("one").await;
     for role in [Role::Operator, Role::Auditor, Role::Admin] {
-        assert_eq!(api.call(get(format!("/v1/orders/{order}")).as_role(1, role)).await.status, 200);
+        assert_eq!(api.call(get(format!("/v1/orders/{order}")).role(1, role)).await.status, 200);
     }
-    let cancel = |role| post(format!("/v1/orders/{order}/cancel")).as_role(1, role);
+    let cancel = |role| post(format!("/v1/orders/{order}/cancel")).role(1, role);
     assert_eq!(api.call(cancel(Role::Operator)).await.status, 404);
     assert_eq!(api.call(cancel(Role::Auditor)).await.status, 404);
     assert_eq!(api.call(cancel(Role::Admin)).await.status, 202);
@@ -108,7 +108,7 @@ async fn lists_of_others_are_forbidden() {
         assert_eq!(api.call(get(&uri).admin()).await.status, 200, "{uri}");
     }
     let contact = format!("/v1/users/{USER}/contact");
-    assert_eq!(api.call(get(&contact).as_role(1, Role::Operator)).await.status, 403);
+    assert_eq!(api.call(get(&contact).role(1, Role::Operator)).await.status, 403);
     assert_eq!(api.call(put(&contact).user(OTHER_USER).json(&json!({}))).await.status, 403);
 }
 
@@ -117,15 +117,14 @@ async fn stock_is_put_on_sale_by_admins_and_operation_is_for_staff() {
     let api = TestApi::with_stock().await;
     let body = json!({"showId": SHOW, "ticketTypeId": 43, "name": "Balcony", "price": 1, "capacity": 1});
     for role in [Role::User, Role::Operator, Role::Auditor] {
-        let put = api.call(post("/v1/ticket-types").as_role(USER, role).json(&body)).await;
+        let put = api.call(post("/v1/ticket-types").role(USER, role).json(&body)).await;
         assert_eq!(put.problem(), (403, "forbidden", ""));
-        let change =
-            api.call(post("/v1/ticket-types/42/capacity").as_role(USER, role).json(&json!({"delta": 1}))).await;
+        let change = api.call(post("/v1/ticket-types/42/capacity").role(USER, role).json(&json!({"delta": 1}))).await;
         assert_eq!(change.problem(), (403, "forbidden", ""));
     }
     for uri in ["/v1/admin/lag", "/v1/admin/projections", "/v1/admin/dead-letters"] {
         assert_eq!(api.call(get(uri).user(USER)).await.problem(), (403, "forbidden", ""));
-        assert_eq!(api.call(get(uri).as_role(1, Role::Auditor)).await.status, 200, "{uri}");
+        assert_eq!(api.call(get(uri).role(1, Role::Auditor)).await.status, 200, "{uri}");
     }
-    assert_eq!(api.call(delete("/v1/admin/dead-letters/1").as_role(1, Role::Auditor)).await.status, 403);
+    assert_eq!(api.call(delete("/v1/admin/dead-letters/1").role(1, Role::Auditor)).await.status, 403);
 }

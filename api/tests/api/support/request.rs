@@ -34,14 +34,14 @@ impl Call {
     }
 
     pub fn user(self, user: i64) -> Self {
-        self.as_role(user, Role::User)
+        self.role(user, Role::User)
     }
 
     pub fn admin(self) -> Self {
-        self.as_role(1, Role::Admin)
+        self.role(1, Role::Admin)
     }
 
-    pub fn as_role(mut self, user: i64, role: Role) -> Self {
+    pub fn role(mut self, user: i64, role: Role) -> Self {
         self.caller = Some((user, vec![role]));
         self
     }
