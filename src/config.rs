@@ -262,11 +262,13 @@ impl Default for RelaySection {
 pub struct ConsumerSection {
     /// Tries of a message that fails before it becomes a dead letter.
     pub max_attempts: u32,
+    /// How long a dead letter is kept after it was redriven or discarded.
+    pub dead_letter_retention_seconds: u64,
 }
 
 impl Default for ConsumerSection {
     fn default() -> Self {
-        Self { max_attempts: 5 }
+        Self { max_attempts: 5, dead_letter_retention_seconds: 30 * 24 * 3_600 }
     }
 }
 
@@ -331,7 +333,7 @@ impl Config {
     }
 
     fn validate(&self) -> Result<(), String> {
-        let positive: [(&str, u64); 17] = [
+        let positive: [(&str, u64); 18] = [
             ("database.max_connections", self.database.max_connections.into()),
             ("database.acquire_timeout_ms", self.database.acquire_timeout_ms),
             ("http.max_body_bytes", self.http.max_body_bytes as u64),
@@ -351,6 +353,7 @@ impl Config {
             ("ledger.max_queue_commands", self.ledger.max_queue_commands as u64),
             ("relay.max_batch_messages", self.relay.max_batch_messages as u64),
             ("consumer.max_attempts", self.consumer.max_attempts.into()),
+            ("consumer.dead_letter_retention_seconds", self.consumer.dead_letter_retention_seconds),
             ("projection.max_batch_events", self.projection.max_batch_events as u64),
         ];
         for (key, value) in positive {
@@ -388,6 +391,7 @@ impl Config {
         for (key, value) in [
             ("order.expire_after_seconds", self.order.expire_after_seconds),
             ("stock.lock_time_seconds", self.stock.lock_time_seconds),
+            ("consumer.dead_letter_retention_seconds", self.consumer.dead_letter_retention_seconds),
         ] {
             if value > 315_360_000 {
                 return Err(invalid(key, "must be at most 315360000 (ten years)"));

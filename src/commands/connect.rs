@@ -30,6 +30,8 @@ pub async fn pool(config: &Config) -> anyhow::Result<PgPool> {
     let options: PgConnectOptions = database_url(config)?.parse().context("configuration: database.url")?;
     PgPoolOptions::new()
         .max_connections(config.database.max_connections)
+        // A ping before each use would double the round trips of a query; a connection that died is replaced when used.
+        .test_before_acquire(false)
         .acquire_timeout(Duration::from_millis(config.database.acquire_timeout_ms))
         .connect_with(options.application_name("order-ledger"))
         .await

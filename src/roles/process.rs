@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::{IDEMPOTENCY_SCOPE_PREFIX, WEBHOOK_SCOPE_PREFIX};
 use event_store::Ledger;
 use event_store::housekeeping::{self, KeyRetention};
-use messaging::{ConsumerRuntime, RuntimeConfig, inbox};
+use messaging::{ConsumerRuntime, INBOX_SCOPE_PREFIX, RuntimeConfig, dead_letter, inbox};
 use processors::deadlines::{DeadlineConfig, DeadlineRunner};
 use processors::handlers::{self, ProcessorParts};
 use processors::provider::{HttpProvider, HttpProviderConfig, PaymentProvider};
@@ -86,14 +87,15 @@ pub(super) fn provider(config: &Config) -> anyhow::Result<Arc<dyn PaymentProvide
     Ok(Arc::new(HttpProvider::new(provider)?))
 }
 
-/// Forgets keys that nothing can be sent again under.
+/// Forgets keys that nothing can be sent again under, and dead letters that were done with long ago.
 async fn keep_house(pool: sqlx::PgPool, config: Config, shutdown: CancellationToken) {
     let inbox_retention = Duration::from_secs(config.ledger.inbox_retention_seconds);
+    let dead_letter_retention = Duration::from_secs(config.consumer.dead_letter_retention_seconds);
     let retention = |scope_prefix: &str, keep_for| KeyRetention { scope_prefix: scope_prefix.to_owned(), keep_for };
     let retentions = [
-        retention("idempotency:", Duration::from_secs(config.ledger.idempotency_retention_seconds)),
-        retention("inbox:", inbox_retention),
-        retention("webhook:", inbox_retention),
+        retention(IDEMPOTENCY_SCOPE_PREFIX, Duration::from_secs(config.ledger.idempotency_retention_seconds)),
+        retention(INBOX_SCOPE_PREFIX, inbox_retention),
+        retention(WEBHOOK_SCOPE_PREFIX, inbox_retention),
     ];
     loop {
         tokio::select! {
@@ -105,6 +107,9 @@ async fn keep_house(pool: sqlx::PgPool, config: Config, shutdown: CancellationTo
         }
         if let Err(error) = inbox::forget_older_than(&pool, inbox_retention, FORGOTTEN_AT_ONCE).await {
             tracing::warn!(%error, "old inbox rows stay for now");
+        }
+        if let Err(error) = dead_letter::forget_resolved(&pool, dead_letter_retention, FORGOTTEN_AT_ONCE).await {
+            tracing::warn!(%error, "old dead letters stay for now");
         }
     }
 }

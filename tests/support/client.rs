@@ -5,6 +5,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
+
 #[derive(Clone)]
 pub struct Client {
     http: reqwest::Client,
@@ -79,18 +81,22 @@ impl Client {
 
     pub async fn status(&self, order: &str) -> String {
         let answer = self.get(&format!("/v1/orders/{order}")).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
         answer.body["status"].as_str().unwrap_or_else(|| panic!("{answer:?}")).to_owned()
     }
 
     pub async fn await_status(&self, order: &str, wanted: &[&str], timeout: Duration) -> String {
         let since = std::time::Instant::now();
         loop {
-            let status = self.status(order).await;
+            let answer = self.get(&format!("/v1/orders/{order}")).await;
+            // Asking too often on a small machine may be answered "later"; that is no answer to the question.
+            assert!([200, 429, 503].contains(&answer.status), "{answer:?}");
+            let status = answer.body["status"].as_str().unwrap_or("unknown").to_owned();
             if wanted.contains(&status.as_str()) {
                 return status;
             }
             assert!(since.elapsed() < timeout, "{order} is {status} after {timeout:?}, wanted {wanted:?}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 
