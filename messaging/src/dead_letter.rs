@@ -1,8 +1,9 @@
 //! Messages that could not be applied, and those that wait behind them.
 //!
-//! A message that is given up becomes a row in state `dead`. While a (consumer, ordering key) has undelivered rows it is
+//! A message that is given up becomes a row in state `dead`. While a (consumer, waiting key) has undelivered rows it is
 //! blocked: later messages of that key become rows in state `behind` and are acknowledged, so that no queue stands still
-//! and no order is broken. A redrive applies a key's rows in order through the consumer's own handler and stops at the
+//! and no order is broken. The waiting key is the order where stock is concerned, not the ticket type that the queue is
+//! chosen by: one bad order must not stop the sale. A redrive applies a key's rows in order through the consumer's own handler and stops at the
 //! first that fails. Arrivals and redrives of a key exclude each other by an advisory transaction lock, so that no
 //! message slips past the last row while it is being redriven.
 
@@ -29,7 +30,7 @@ pub const MAX_LIST_ROWS: i64 = 500;
 pub enum DeadLetterState {
     /// Failed itself.
     Dead,
-    /// Waits for an earlier one of its ordering key.
+    /// Waits for an earlier one of its waiting key.
     Behind,
     /// Applied by a redrive.
     Redriven,
@@ -48,7 +49,7 @@ impl DeadLetterState {
         }
     }
 
-    /// Still blocks its ordering key.
+    /// Still blocks its waiting key.
     pub const fn is_undelivered(self) -> bool {
         matches!(self, DeadLetterState::Dead | DeadLetterState::Behind)
     }
@@ -69,7 +70,8 @@ pub struct DeadLetter {
     pub broker: String,
     pub queue: i32,
     pub queue_offset: i64,
-    pub ordering_key: Option<String>,
+    /// What waits behind it; `None`: it could not be told, so nothing does.
+    pub waiting_key: Option<String>,
     pub message_id: Option<Uuid>,
     /// Exactly what came.
     pub body: Vec<u8>,
@@ -92,7 +94,7 @@ impl FromRow<'_, PgRow> for DeadLetter {
             broker: row.try_get("broker")?,
             queue: row.try_get("queue")?,
             queue_offset: row.try_get("queue_offset")?,
-            ordering_key: row.try_get("ordering_key")?,
+            waiting_key: row.try_get("waiting_key")?,
             message_id: row.try_get("message_id")?,
             body: row.try_get("body")?,
             properties: row.try_get::<sqlx::types::Json<_>, _>("properties")?.0,

@@ -19,10 +19,12 @@ pub fn consumer_group(consumer: &str) -> String {
 /// Delivery is at least once: the handler writes each `messageId` in the transaction of its effect (an append's unique key,
 /// or [`crate::inbox::claim`]) and answers [`Effect::Duplicate`] when it was there before.
 ///
-/// Order is per ordering key. A batch comes in arrival order, and a message that fails blocks the later ones of the batch
-/// with the same ordering key: the handler must not apply those, and answers [`HandleError::Behind`] for them. The runtime
-/// brings them again, after the one that failed. A batch may be given again in other company, also as halves of itself
-/// when all of it failed or the handler panicked, so that one bad message takes no other with it.
+/// A batch comes in arrival order. While nothing fails that is the order of each ordering key; what a failure holds up is
+/// told by the waiting key ([`ReceivedMessage::waiting_key`]: the order for stock's messages, elsewhere the ordering key).
+/// A message that fails blocks the later ones of the batch with its waiting key: the handler must not apply those, and
+/// answers [`HandleError::Behind`] for them, unless they bear its absence. The runtime brings them
+/// again, after the one that failed; others of the ordering key go on. A batch may be given again in other company, also
+/// as halves of itself when all of it failed or the handler panicked, so that one bad message takes no other with it.
 #[async_trait]
 pub trait Handler: Send + Sync {
     /// Short name; the group is `ticket-consumer-group-<name>`.
@@ -56,8 +58,8 @@ pub enum HandleError {
     /// It can never succeed: a dead letter now.
     #[error("{0}")]
     Poison(String),
-    /// Not tried, because an earlier message of its ordering key was not applied.
-    #[error("waits behind an earlier message of its ordering key")]
+    /// Not tried, because an earlier message of its waiting key was not applied.
+    #[error("waits behind an earlier message of its waiting key")]
     Behind,
 }
 

@@ -28,6 +28,6 @@ pub use envelope::{Envelope, outbox_message};
 pub use handler::{Effect, HandleError, Handler, consumer_group};
 pub use memory::InMemoryBroker;
 pub use message::MessageData;
-pub use received::{Poison, ReceivedMessage};
+pub use received::{INBOX_SCOPE_PREFIX, Poison, ReceivedMessage};
 pub use runtime::{ConsumerRuntime, RuntimeConfig, RuntimeError, StepReport};
 pub use topic::{LANES, QUEUES_PER_TOPIC, Topic, lane_of, lane_parts};

@@ -15,19 +15,26 @@ use crate::topic::Topic;
 pub trait MessageData: Serialize + DeserializeOwned + Send + Sync {
     /// The topic that carries it.
     const TOPIC: Topic;
-    /// Messages that share it keep their order within the topic.
+    /// Messages that share it share a queue, and come in the order they were sent.
     fn ordering_key(&self) -> String;
+    /// While a message can't be applied, later ones that share it wait. Those of one waiting key have one ordering key.
+    fn waiting_key(&self) -> String {
+        self.ordering_key()
+    }
     /// The order, lock or payment a person would search the broker for.
     fn business_id(&self) -> String;
 }
 
 macro_rules! message_data {
-    ($data:ident, $topic:ident, ordered by $key:ident, found by $business:ident) => {
+    ($data:ident, $topic:ident, ordered by $key:ident, $(waits by $waiting:ident,)? found by $business:ident) => {
         impl MessageData for $data {
             const TOPIC: Topic = Topic::$topic;
             fn ordering_key(&self) -> String {
                 self.$key.to_string()
             }
+            $(fn waiting_key(&self) -> String {
+                self.$waiting.to_string()
+            })?
             fn business_id(&self) -> String {
                 self.$business.to_string()
             }
@@ -39,9 +46,9 @@ message_data!(OrderCreate, OrderCreate, ordered by order_id, found by order_id);
 message_data!(OrderPayment, OrderPayment, ordered by order_id, found by payment_id);
 message_data!(OrderCancel, OrderCancel, ordered by order_id, found by order_id);
 message_data!(OrderStatusUpdate, OrderStatusUpdate, ordered by order_id, found by order_id);
-message_data!(StockLock, StockLock, ordered by ticket_type_id, found by lock_id);
-message_data!(StockDeduct, StockDeduct, ordered by ticket_type_id, found by lock_id);
-message_data!(StockRollback, StockRollback, ordered by ticket_type_id, found by lock_id);
+message_data!(StockLock, StockLock, ordered by ticket_type_id, waits by order_id, found by lock_id);
+message_data!(StockDeduct, StockDeduct, ordered by ticket_type_id, waits by order_id, found by lock_id);
+message_data!(StockRollback, StockRollback, ordered by ticket_type_id, waits by order_id, found by lock_id);
 message_data!(StockSync, StockSync, ordered by ticket_type_id, found by ticket_type_id);
 message_data!(UserNotification, UserNotification, ordered by user_id, found by order_id);
 message_data!(SmsNotification, SmsNotification, ordered by user_id, found by notification_id);

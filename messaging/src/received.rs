@@ -16,12 +16,17 @@ use crate::message::{
 };
 use crate::topic::Topic;
 
+/// How the scopes of consumers' inbox keys begin, for whoever forgets old ones.
+pub const INBOX_SCOPE_PREFIX: &str = "inbox:";
+
 /// A message that keeps the contract.
 #[derive(Clone, Debug)]
 pub struct ReceivedMessage {
     pub message_id: Uuid,
     pub topic: Topic,
     pub ordering_key: String,
+    /// While this message can't be applied, later ones with the same key wait.
+    pub waiting_key: String,
     /// Epoch milliseconds.
     pub timestamp: i64,
     pub source: String,
@@ -69,12 +74,15 @@ impl ReceivedMessage {
             .map_err(|error| Poison::new(format!("body is no message envelope: {error}")))?;
         check_version(&envelope.version)?;
         check_event_type(topic, &envelope.event_type)?;
-        let key_in_data = ordering_key_of(topic, &envelope.data)?;
+        let in_data = keys_of(topic, &envelope.data)?;
         let text = |name| text(properties, name);
+        let ordering_key = text(property::ORDERING_KEY)?.unwrap_or(in_data.ordering_key);
+        let waiting_key = if topic.waits_by_ordering_key() { ordering_key.clone() } else { in_data.waiting_key };
         Ok(ReceivedMessage {
             message_id: envelope.message_id,
             topic,
-            ordering_key: text(property::ORDERING_KEY)?.unwrap_or(key_in_data),
+            ordering_key,
+            waiting_key,
             timestamp: envelope.timestamp,
             source: envelope.source,
             version: envelope.version,
@@ -111,14 +119,18 @@ impl ReceivedMessage {
 
     /// The unique key that makes this message's append happen once per consumer.
     pub fn inbox_key(&self, consumer: &str) -> CommandKey {
-        CommandKey { scope: format!("inbox:{consumer}"), key: self.message_id.to_string(), request_hash: None }
+        CommandKey {
+            scope: format!("{INBOX_SCOPE_PREFIX}{consumer}"),
+            key: self.message_id.to_string(),
+            request_hash: None,
+        }
     }
 }
 
 /// What can still be told of a message that does not parse: enough to keep its order and to find it again.
 pub(crate) struct Remains {
     pub message_id: Option<Uuid>,
-    pub ordering_key: Option<String>,
+    pub waiting_key: Option<String>,
 }
 
 impl Remains {
@@ -127,16 +139,16 @@ impl Remains {
         let body = body.as_ref();
         Remains {
             message_id: body.and_then(|body| body.get("messageId")?.as_str()).and_then(|id| Uuid::parse_str(id).ok()),
-            ordering_key: text(&delivery.properties, property::ORDERING_KEY)
-                .ok()
-                .flatten()
-                .or_else(|| ordering_member(&delivery.queue.topic, body?)),
+            waiting_key: Topic::parse(&delivery.queue.topic).and_then(|topic| {
+                let ordering_key = text(&delivery.properties, property::ORDERING_KEY).ok().flatten();
+                let sent_beside = ordering_key.filter(|_| topic.waits_by_ordering_key());
+                sent_beside.or_else(|| member_of_data(body?, topic.waiting_member()))
+            }),
         }
     }
 }
 
-fn ordering_member(topic: &str, body: &serde_json::Value) -> Option<String> {
-    let member = Topic::parse(topic)?.ordering_member();
+fn member_of_data(body: &serde_json::Value, member: &str) -> Option<String> {
     match body.get("data")?.get(member)? {
         serde_json::Value::String(key) if !key.is_empty() && !key.contains('\0') => Some(key.clone()),
         serde_json::Value::Number(key) => Some(key.to_string()),
@@ -163,22 +175,28 @@ fn check_event_type(topic: Topic, event_type: &str) -> Result<(), Poison> {
     }
 }
 
-fn ordering_key_of(topic: Topic, data: &RawValue) -> Result<String, Poison> {
-    fn key<D: MessageData>(topic: Topic, data: &RawValue) -> Result<String, Poison> {
-        decode::<D>(topic, data).map(|data| data.ordering_key())
+struct Keys {
+    ordering_key: String,
+    waiting_key: String,
+}
+
+fn keys_of(topic: Topic, data: &RawValue) -> Result<Keys, Poison> {
+    fn keys<D: MessageData>(topic: Topic, data: &RawValue) -> Result<Keys, Poison> {
+        let data: D = decode(topic, data)?;
+        Ok(Keys { ordering_key: data.ordering_key(), waiting_key: data.waiting_key() })
     }
     match topic {
-        Topic::OrderCreate => key::<OrderCreate>(topic, data),
-        Topic::OrderPayment => key::<OrderPayment>(topic, data),
-        Topic::OrderCancel => key::<OrderCancel>(topic, data),
-        Topic::OrderStatusUpdate => key::<OrderStatusUpdate>(topic, data),
-        Topic::StockLock => key::<StockLock>(topic, data),
-        Topic::StockDeduct => key::<StockDeduct>(topic, data),
-        Topic::StockRollback => key::<StockRollback>(topic, data),
-        Topic::StockSync => key::<StockSync>(topic, data),
-        Topic::UserNotification => key::<UserNotification>(topic, data),
-        Topic::SmsNotification => key::<SmsNotification>(topic, data),
-        Topic::EmailNotification => key::<EmailNotification>(topic, data),
+        Topic::OrderCreate => keys::<OrderCreate>(topic, data),
+        Topic::OrderPayment => keys::<OrderPayment>(topic, data),
+        Topic::OrderCancel => keys::<OrderCancel>(topic, data),
+        Topic::OrderStatusUpdate => keys::<OrderStatusUpdate>(topic, data),
+        Topic::StockLock => keys::<StockLock>(topic, data),
+        Topic::StockDeduct => keys::<StockDeduct>(topic, data),
+        Topic::StockRollback => keys::<StockRollback>(topic, data),
+        Topic::StockSync => keys::<StockSync>(topic, data),
+        Topic::UserNotification => keys::<UserNotification>(topic, data),
+        Topic::SmsNotification => keys::<SmsNotification>(topic, data),
+        Topic::EmailNotification => keys::<EmailNotification>(topic, data),
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A step polls what several queues have ready, parses it, parks what is blocked, hands the rest to the handler, and
 //! commits the offsets up to which everything is either applied or a dead letter. Messages that failed wait in memory,
-//! unacknowledged, with the later ones of their key behind them, while other keys go on. A crash at any point brings
+//! unacknowledged, with the later ones of their waiting key behind them, while other keys go on. A crash at any point brings
 //! the unacknowledged ones again, and the handler's inbox knows those that had their effect.
 
 pub(crate) mod apply;
@@ -56,7 +56,7 @@ pub struct StepReport {
     pub retried: usize,
     /// Given up.
     pub dead_lettered: usize,
-    /// Parked behind a dead letter of their key.
+    /// Parked behind a dead letter of their waiting key.
     pub behind: usize,
     /// In memory and unacknowledged when the step ended.
     pub waiting: usize,
@@ -191,7 +191,7 @@ impl ConsumerRuntime {
         };
         let mut free = Vec::with_capacity(ready.len());
         for work in ready {
-            if work.ordering_key().is_some_and(|key| parked.contains(key)) {
+            if work.waiting_key().is_some_and(|key| parked.contains(key)) {
                 report.behind += 1;
                 self.settle(&work, Outcome::DeadLettered);
             } else {
@@ -202,7 +202,7 @@ impl ConsumerRuntime {
     }
 
     async fn park_behind(&mut self, ready: &[Work]) -> Result<HashSet<String>, sqlx::Error> {
-        let keys: Vec<&str> = ready.iter().filter_map(Work::ordering_key).collect();
+        let keys: Vec<&str> = ready.iter().filter_map(Work::waiting_key).collect();
         if keys.is_empty() {
             return Ok(HashSet::new());
         }
@@ -210,7 +210,7 @@ impl ConsumerRuntime {
         let blocked = dead_letter::blocked_keys(&self.pool, consumer, &keys).await?;
         let entries: Vec<Entry<'_>> = ready
             .iter()
-            .filter(|work| work.ordering_key().is_some_and(|key| blocked.contains(key)))
+            .filter(|work| work.waiting_key().is_some_and(|key| blocked.contains(key)))
             .map(|work| work.entry(work.waits_because()))
             .collect();
         dead_letter::park_behind(&self.pool, consumer, &entries).await

@@ -96,6 +96,20 @@ impl Topic {
         }
     }
 
+    /// The member of `data` that messages of this topic wait by: one that can't be applied holds up later ones that share
+    /// it. Stock is ordered by ticket type, but orders of one ticket type don't depend on each other.
+    pub(crate) const fn waiting_member(self) -> &'static str {
+        match self {
+            Topic::StockLock | Topic::StockDeduct | Topic::StockRollback => "orderId",
+            _ => self.ordering_member(),
+        }
+    }
+
+    /// Whether messages of this topic wait by what they are ordered by.
+    pub(crate) fn waits_by_ordering_key(self) -> bool {
+        self.waiting_member() == self.ordering_member()
+    }
+
     /// The topic of that name on the broker.
     pub fn parse(name: &str) -> Option<Topic> {
         Topic::ALL.into_iter().find(|topic| topic.name() == name)

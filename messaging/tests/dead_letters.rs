@@ -119,7 +119,7 @@ async fn a_message_no_one_can_read_stays_until_it_is_discarded() {
     world.send_message(nameless).await;
     world.settle().await;
     let letter = dead_letter::list(&world.pool, &of_consumer()).await.unwrap().remove(0);
-    assert_eq!((letter.message_id, letter.ordering_key), (None, None));
+    assert_eq!((letter.message_id, letter.waiting_key), (None, None));
     assert_eq!(letter.body, b"\0\x01not json", "kept as it came");
 
     let redriven = dead_letter::redrive(&world.pool, &*world.handler, letter.id, "alice").await.unwrap();

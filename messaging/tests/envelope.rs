@@ -47,7 +47,7 @@ fn the_documents_samples_parse() {
     assert_eq!(order.message_id.to_string(), MESSAGE_ID);
     assert_eq!(order.timestamp, 1640995200000);
     assert_eq!(order.source, "order-service");
-    assert_eq!(order.ordering_key, "ORD202312250001");
+    assert_eq!((order.ordering_key.as_str(), order.waiting_key.as_str()), ("ORD202312250001", "ORD202312250001"));
     assert_eq!(order.decode::<OrderCreate>().unwrap(), order_create());
 
     let payment = parse(Topic::OrderPayment, &sample(Topic::OrderPayment)).unwrap();
@@ -60,6 +60,7 @@ fn the_documents_samples_parse() {
 
     let lock = parse(Topic::StockLock, &sample(Topic::StockLock)).unwrap();
     assert_eq!(lock.ordering_key, "2001", "stock messages are ordered by ticket type");
+    assert_eq!(lock.waiting_key, "ORD202312250001", "but one that fails holds up its order only");
     let lock: StockLock = lock.decode().unwrap();
     assert_eq!(lock.business_id(), "LOCK202312250001");
     assert_eq!(lock.lock_time_seconds, 300);

@@ -2,8 +2,9 @@
 //! message delivered again has no second effect.
 //!
 //! A batch is submitted in order before the first outcome is awaited: its commands are decided in that order and
-//! committed together. Within one topic an order has at most one message that another would have to wait for, so a
-//! message that fails holds up no other here.
+//! committed together. Messages of one order bear each other's absence (a rollback before its lock is remembered, a
+//! deduct before its lock is tried again), so one that fails holds up no other of its batch here; those that come later
+//! wait, as with any handler.
 
 mod cache;
 mod delivery;

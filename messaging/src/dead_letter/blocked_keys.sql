@@ -1,3 +1,3 @@
-SELECT DISTINCT ordering_key
+SELECT DISTINCT waiting_key
 FROM messaging.dead_letter
-WHERE consumer = $1 AND ordering_key = ANY ($2) AND state IN ('dead', 'behind')
+WHERE consumer = $1 AND waiting_key = ANY ($2) AND state IN ('dead', 'behind')

@@ -1,5 +1,5 @@
 SELECT *
 FROM messaging.dead_letter
-WHERE consumer = $1 AND ordering_key = $2 AND state IN ('dead', 'behind')
+WHERE consumer = $1 AND waiting_key = $2 AND state IN ('dead', 'behind')
 ORDER BY id
 LIMIT 1

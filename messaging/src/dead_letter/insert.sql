@@ -1,12 +1,12 @@
 -- A message that was redriven or discarded and failed again is a new case: it goes to the end of its key. One that is
 -- still undelivered came again after a crash: it stays as it is.
 INSERT INTO messaging.dead_letter AS existing
-    (consumer, topic, broker, queue, queue_offset, ordering_key, message_id, identity, body, properties, state, reason, attempts)
-SELECT $1, topic, broker, queue, queue_offset, ordering_key, message_id, identity, body, properties::jsonb, state, reason, attempts
+    (consumer, topic, broker, queue, queue_offset, waiting_key, message_id, identity, body, properties, state, reason, attempts)
+SELECT $1, topic, broker, queue, queue_offset, waiting_key, message_id, identity, body, properties::jsonb, state, reason, attempts
 FROM unnest($2::text[], $3::text[], $4::integer[], $5::bigint[], $6::text[], $7::uuid[], $8::text[], $9::bytea[], $10::text[],
             $11::text[], $12::text[], $13::integer[])
      WITH ORDINALITY AS entry
-         (topic, broker, queue, queue_offset, ordering_key, message_id, identity, body, properties, state, reason, attempts, n)
+         (topic, broker, queue, queue_offset, waiting_key, message_id, identity, body, properties, state, reason, attempts, n)
 ORDER BY n
 ON CONFLICT (consumer, identity) DO UPDATE
 SET id = EXCLUDED.id,

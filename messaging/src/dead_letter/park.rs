@@ -14,7 +14,7 @@ const MAX_REASON_CHARS: usize = 2_000;
 /// A message about to become a row.
 pub(crate) struct Entry<'a> {
     pub delivery: &'a Delivery,
-    pub ordering_key: Option<&'a str>,
+    pub waiting_key: Option<&'a str>,
     pub message_id: Option<Uuid>,
     pub reason: String,
     pub attempts: u32,
@@ -66,7 +66,7 @@ pub(crate) async fn park_behind(
     let mut transaction = pool.begin().await?;
     lock_keys(&mut transaction, consumer, &keys).await?;
     let blocked = blocked_keys(&mut *transaction, consumer, &keys).await?;
-    let behind = entries.iter().filter(|entry| entry.ordering_key.is_some_and(|key| blocked.contains(key)));
+    let behind = entries.iter().filter(|entry| entry.waiting_key.is_some_and(|key| blocked.contains(key)));
     insert(&mut transaction, consumer, DeadLetterState::Behind, behind).await?;
     transaction.commit().await?;
     Ok(blocked)
@@ -83,7 +83,7 @@ pub(super) async fn lock_keys(
 }
 
 fn keys_of<'a>(entries: &[Entry<'a>]) -> Vec<&'a str> {
-    entries.iter().filter_map(|entry| entry.ordering_key).collect()
+    entries.iter().filter_map(|entry| entry.waiting_key).collect()
 }
 
 async fn insert<'a>(
@@ -105,7 +105,7 @@ async fn insert<'a>(
         .bind(queues().map(|queue| queue.broker.as_str()).collect::<Vec<_>>())
         .bind(queues().map(|queue| i32::from(queue.queue)).collect::<Vec<_>>())
         .bind(entries.iter().map(|entry| entry.delivery.offset).collect::<Vec<_>>())
-        .bind(entries.iter().map(|entry| entry.ordering_key).collect::<Vec<_>>())
+        .bind(entries.iter().map(|entry| entry.waiting_key).collect::<Vec<_>>())
         .bind(entries.iter().map(|entry| entry.message_id).collect::<Vec<_>>())
         .bind(entries.iter().map(|entry| entry.identity()).collect::<Vec<_>>())
         .bind(entries.iter().map(|entry| entry.delivery.body.as_slice()).collect::<Vec<_>>())

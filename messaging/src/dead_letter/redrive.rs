@@ -86,7 +86,7 @@ async fn redrive_first(
 }
 
 async fn lock_first(transaction: &mut PgConnection, asked_for: &DeadLetter) -> Result<Option<DeadLetter>, sqlx::Error> {
-    match &asked_for.ordering_key {
+    match &asked_for.waiting_key {
         Some(key) => {
             lock_keys(transaction, &asked_for.consumer, &[key]).await?;
             sqlx::query_as(include_str!("first_of_key.sql"))

@@ -1,6 +1,6 @@
 //! Calling a handler so that neither a panic nor one bad message takes others with it.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::panic::AssertUnwindSafe;
 
 use futures_util::FutureExt;
@@ -12,7 +12,8 @@ use crate::topic::stable_hash;
 
 type Outcome = Result<Effect, HandleError>;
 
-/// Applies a batch in at most `partitions` parts, side by side. A key is in one part only, in its order.
+/// Applies a batch in at most `partitions` parts, side by side. A waiting key is in one part only, in its order, whatever
+/// its messages say they are ordered by; and so is an ordering key, so that who came first is served first.
 pub(super) async fn apply_side_by_side(
     handler: &dyn Handler,
     batch: &[&ReceivedMessage],
@@ -20,8 +21,11 @@ pub(super) async fn apply_side_by_side(
 ) -> Vec<Outcome> {
     let partitions = partitions.clamp(1, batch.len().max(1));
     let mut parts: Vec<(Vec<usize>, Vec<ReceivedMessage>)> = vec![Default::default(); partitions];
+    let mut part_of_key: HashMap<&str, usize> = HashMap::new();
     for (index, message) in batch.iter().enumerate() {
-        let (indices, messages) = &mut parts[(stable_hash(&message.ordering_key) % partitions as u64) as usize];
+        let by_ordering_key = || (stable_hash(&message.ordering_key) % partitions as u64) as usize;
+        let part = *part_of_key.entry(&message.waiting_key).or_insert_with(by_ordering_key);
+        let (indices, messages) = &mut parts[part];
         indices.push(index);
         messages.push((*message).clone());
     }
@@ -63,9 +67,9 @@ async fn apply_after(
         .iter()
         .zip(first_outcomes)
         .filter(|(_, outcome)| outcome.is_err())
-        .map(|(message, _)| message.ordering_key.as_str())
+        .map(|(message, _)| message.waiting_key.as_str())
         .collect();
-    let is_free = |message: &ReceivedMessage| !stopped.contains(message.ordering_key.as_str());
+    let is_free = |message: &ReceivedMessage| !stopped.contains(message.waiting_key.as_str());
     let free: Vec<ReceivedMessage> = second.iter().filter(|message| is_free(message)).cloned().collect();
     let mut applied = apply(handler, &free).await.into_iter();
     second

@@ -47,10 +47,10 @@ impl Work {
         }
     }
 
-    pub(super) fn ordering_key(&self) -> Option<&str> {
+    pub(super) fn waiting_key(&self) -> Option<&str> {
         match &self.content {
-            Content::Message(message) => Some(&message.ordering_key),
-            Content::Poison { remains, .. } => remains.ordering_key.as_deref(),
+            Content::Message(message) => Some(&message.waiting_key),
+            Content::Poison { remains, .. } => remains.waiting_key.as_deref(),
         }
     }
 
@@ -72,7 +72,7 @@ impl Work {
     /// Why it is parked behind another: its own fault too, if it has one.
     pub(super) fn waits_because(&self) -> String {
         match &self.content {
-            Content::Message(_) => "waits behind an earlier dead letter of its ordering key".into(),
+            Content::Message(_) => "waits behind an earlier dead letter of its waiting key".into(),
             Content::Poison { poison, .. } => poison.reason.clone(),
         }
     }
@@ -80,7 +80,7 @@ impl Work {
     pub(super) fn entry(&self, reason: String) -> Entry<'_> {
         Entry {
             delivery: &self.delivery,
-            ordering_key: self.ordering_key(),
+            waiting_key: self.waiting_key(),
             message_id: self.message_id(),
             reason,
             attempts: self.attempts,
@@ -147,7 +147,7 @@ impl Backlog {
         let mut taken_keys: HashSet<String> = HashSet::new();
         let mut stopped_keys: HashSet<String> = HashSet::new();
         for work in std::mem::take(&mut self.waiting) {
-            let Some(key) = work.ordering_key() else {
+            let Some(key) = work.waiting_key() else {
                 ready.push(work);
                 continue;
             };
@@ -175,7 +175,7 @@ impl Backlog {
         self.waiting
             .iter()
             .map(|work| {
-                work.ordering_key()
+                work.waiting_key()
                     .and_then(|key| self.backing_off.get(key))
                     .map_or(Duration::ZERO, |back_off| back_off.until.saturating_duration_since(now))
             })
@@ -185,7 +185,7 @@ impl Backlog {
     /// The key of this message failed once more: it waits, twice as long as the last time. Returns how often it has failed
     /// in a row.
     pub(super) fn back_off(&mut self, work: &Work) -> u32 {
-        let Some(key) = work.ordering_key() else { return 0 };
+        let Some(key) = work.waiting_key() else { return 0 };
         let back_off = self.backing_off.entry(key.to_owned()).or_insert(BackOff { failures: 0, until: Instant::now() });
         let doubled = self.backoff_initial.saturating_mul(1 << back_off.failures.min(20));
         back_off.until = Instant::now() + doubled.min(self.backoff_max).mul_f64(self.jitter);
@@ -196,7 +196,7 @@ impl Backlog {
     /// The key of this message goes on: the message was applied, or given up.
     pub(super) fn clear_back_off(&mut self, work: &Work) {
         if !self.backing_off.is_empty() {
-            self.backing_off.remove(work.ordering_key().unwrap_or_default());
+            self.backing_off.remove(work.waiting_key().unwrap_or_default());
         }
     }
 }

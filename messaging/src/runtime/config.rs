@@ -13,7 +13,7 @@ pub struct RuntimeConfig {
     pub poll_wait_ms: u64,
     /// Tries before a message that fails by itself becomes a dead letter (5).
     pub max_attempts: u32,
-    /// First back-off of a failed ordering key (50 ms); doubles with each failure in a row, with jitter.
+    /// First back-off of a failed waiting key (50 ms); doubles with each failure in a row, with jitter.
     pub backoff_initial_ms: u64,
     /// Longest back-off (5,000 ms).
     pub backoff_max_ms: u64,
@@ -25,9 +25,8 @@ pub struct RuntimeConfig {
     pub close_timeout_ms: u64,
     /// How often dead letters are counted for the metrics (5,000 ms).
     pub dead_letter_count_every_ms: u64,
-    /// Into how many parts a batch may be split, by ordering key, to be handled side by side (1). The seed's
-    /// `consume_thread_max` sets it for processors; `consume_thread_min` has no meaning for tasks that share threads. More
-    /// than 1 is for handlers that wait on others: one that submits to the ledger or writes one transaction a batch
+    /// Into how many parts a batch may be split, by ordering key, to be handled side by side (1). The setting
+    /// `consume_thread_max` gives it; `consume_thread_min` has no meaning for tasks that share threads. More than 1 is for handlers that wait on others: one that submits to the ledger or writes one transaction a batch
     /// gains nothing by it.
     pub handler_partitions: usize,
 }

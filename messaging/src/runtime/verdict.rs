@@ -23,12 +23,12 @@ pub(super) enum Verdict {
 pub(super) fn verdicts(judged: Vec<Judged>, max_attempts: u32) -> Vec<(Work, Verdict)> {
     let mut stopped_keys: HashSet<String> = HashSet::new();
     let mut verdict_on = |(mut work, result): Judged| {
-        let key_stopped = work.ordering_key().is_some_and(|key| stopped_keys.contains(key));
+        let key_stopped = work.waiting_key().is_some_and(|key| stopped_keys.contains(key));
         let verdict = match result {
             Ok(effect) => Verdict::Settle(effect),
             Err(_) if key_stopped => Verdict::WaitItsTurn,
             Err(problem) => {
-                stopped_keys.extend(work.ordering_key().map(str::to_owned));
+                stopped_keys.extend(work.waiting_key().map(str::to_owned));
                 of_failure(&mut work, problem, max_attempts)
             }
         };

@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::Utc;
-use domain::{Money, OrderId, Quantity};
-use messaging::message::OrderCreate;
+use domain::{LockId, Money, OrderId, Quantity};
+use messaging::message::{OrderCreate, StockLock, StockRollback};
 use messaging::{
-    Broker, ConsumerRuntime, Effect, HandleError, Handler, InMemoryBroker, OutgoingMessage, QUEUES_PER_TOPIC,
-    ReceivedMessage, RuntimeConfig, StepReport, Topic, consumer_group, inbox, lane_of, lane_parts, outbox_message,
+    Broker, ConsumerRuntime, Effect, HandleError, Handler, InMemoryBroker, MessageData, OutgoingMessage, Poison,
+    QUEUES_PER_TOPIC, ReceivedMessage, RuntimeConfig, StepReport, Topic, consumer_group, inbox, lane_of, lane_parts,
+    outbox_message,
 };
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
@@ -56,8 +57,8 @@ impl Recorder {
     }
 
     async fn apply(&self, message: &ReceivedMessage) -> Result<Effect, HandleError> {
-        let order: OrderCreate = message.decode()?;
-        let trouble = self.troubles.lock().unwrap().get_mut(&order.order_time).and_then(VecDeque::pop_front);
+        let number = number_of(message)?;
+        let trouble = self.troubles.lock().unwrap().get_mut(&number).and_then(VecDeque::pop_front);
         match trouble {
             Some(Trouble::Transient) => return Err(HandleError::Transient("a dependency is away".into())),
             Some(Trouble::Failed) => return Err(HandleError::Failed("it did not work".into())),
@@ -65,7 +66,7 @@ impl Recorder {
             Some(Trouble::Panic) => panic!("the handler has a bug"),
             None => {}
         }
-        self.write(message, order.order_time).await.map_err(|error| HandleError::Transient(error.to_string()))
+        self.write(message, number).await.map_err(|error| HandleError::Transient(error.to_string()))
     }
 
     async fn write(&self, message: &ReceivedMessage, number: i64) -> Result<Effect, sqlx::Error> {
@@ -73,8 +74,8 @@ impl Recorder {
         if !inbox::claim(&mut transaction, CONSUMER, &[message.message_id]).await?[0] {
             return Ok(Effect::Duplicate);
         }
-        sqlx::query("INSERT INTO effect (ordering_key, number) VALUES ($1, $2)")
-            .bind(&message.ordering_key)
+        sqlx::query("INSERT INTO effect (waiting_key, number) VALUES ($1, $2)")
+            .bind(&message.waiting_key)
             .bind(number)
             .execute(&mut *transaction)
             .await?;
@@ -90,7 +91,7 @@ impl Handler for Recorder {
     }
 
     fn topics(&self) -> &'static [Topic] {
-        &[Topic::OrderCreate]
+        &[Topic::OrderCreate, Topic::StockLock, Topic::StockRollback]
     }
 
     async fn handle(&self, batch: &[ReceivedMessage]) -> Vec<Result<Effect, HandleError>> {
@@ -98,12 +99,12 @@ impl Handler for Recorder {
         let mut stopped = HashSet::new();
         let mut results = Vec::new();
         for message in batch {
-            let result = match stopped.contains(&message.ordering_key) {
+            let result = match stopped.contains(&message.waiting_key) {
                 true => Err(HandleError::Behind),
                 false => self.apply(message).await,
             };
             if result.is_err() {
-                stopped.insert(message.ordering_key.clone());
+                stopped.insert(message.waiting_key.clone());
             }
             results.push(result);
         }
@@ -130,7 +131,7 @@ impl World {
     pub async fn with(config: RuntimeConfig) -> World {
         let pool = database().await;
         sqlx::query(
-            "CREATE TABLE effect (id bigserial PRIMARY KEY, ordering_key text NOT NULL, number bigint NOT NULL)",
+            "CREATE TABLE effect (id bigserial PRIMARY KEY, waiting_key text NOT NULL, number bigint NOT NULL)",
         )
         .execute(&pool)
         .await
@@ -168,7 +169,8 @@ impl World {
     }
 
     pub async fn send_message(&self, message: OutgoingMessage) {
-        let (topic, queue) = lane_parts(lane_of(Topic::OrderCreate, &message.ordering_key)).unwrap();
+        let topic = Topic::of_event_type(&message.event_type).unwrap();
+        let (topic, queue) = lane_parts(lane_of(topic, &message.ordering_key)).unwrap();
         let producer = self.broker.producer().await.unwrap();
         producer.send(topic.name(), queue, &[message]).await.unwrap();
     }
@@ -194,17 +196,36 @@ impl World {
         sum
     }
 
+    /// Steps until a condition holds.
+    pub async fn step_until(&mut self, condition: impl AsyncFn(&World) -> bool) {
+        let stepping = async {
+            while !condition(self).await {
+                self.runtime.step().await.unwrap();
+            }
+        };
+        tokio::time::timeout(PATIENCE, stepping).await.expect("it comes to that");
+    }
+
     pub async fn lag(&self) -> i64 {
-        self.broker.lag(&consumer_group(CONSUMER), "order-create").await.unwrap().unwrap()
+        let mut lag = 0;
+        for topic in self.handler.topics() {
+            lag += self.broker.lag(&consumer_group(CONSUMER), topic.name()).await.unwrap().unwrap();
+        }
+        lag
     }
 
     /// The numbers applied for an order, in the order they were.
     pub async fn effects(&self, order: &str) -> Vec<i64> {
-        sqlx::query_scalar("SELECT number FROM effect WHERE ordering_key = $1 ORDER BY id")
+        sqlx::query_scalar("SELECT number FROM effect WHERE waiting_key = $1 ORDER BY id")
             .bind(order_id(order).as_str())
             .fetch_all(&self.pool)
             .await
             .unwrap()
+    }
+
+    /// The numbers applied for any order, in the order they were.
+    pub async fn all_effects(&self) -> Vec<i64> {
+        sqlx::query_scalar("SELECT number FROM effect ORDER BY id").fetch_all(&self.pool).await.unwrap()
     }
 
     /// State and reason of each dead letter, in order.
@@ -261,7 +282,49 @@ pub fn outgoing(message_id: Uuid, order: &str, number: i64) -> OutgoingMessage {
         order_time: number,
         expire_time: number + 1,
     };
-    let row = outbox_message(message_id, Utc::now(), &data);
+    outgoing_of(message_id, &data)
+}
+
+/// Locks stock of ticket type 2001 for an order; the number tells it apart.
+pub fn stock_lock(order: &str, number: i64) -> OutgoingMessage {
+    let data = StockLock {
+        lock_id: lock_id(order),
+        order_id: order_id(order),
+        ticket_type_id: 2001.try_into().unwrap(),
+        quantity: Quantity::try_from(2).unwrap(),
+        lock_time_seconds: 300,
+        expire_time: number,
+    };
+    outgoing_of(Uuid::now_v7(), &data)
+}
+
+/// Gives it back.
+pub fn stock_rollback(order: &str, number: i64) -> OutgoingMessage {
+    let data = StockRollback {
+        lock_id: lock_id(order),
+        order_id: order_id(order),
+        ticket_type_id: 2001.try_into().unwrap(),
+        quantity: Quantity::try_from(2).unwrap(),
+        reason: "cancelled".into(),
+        rollback_time: number,
+    };
+    outgoing_of(Uuid::now_v7(), &data)
+}
+
+fn lock_id(order: &str) -> LockId {
+    LockId::parse(&format!("LOCK20231225{order}")).unwrap()
+}
+
+fn number_of(message: &ReceivedMessage) -> Result<i64, Poison> {
+    match message.topic {
+        Topic::StockLock => message.decode().map(|lock: StockLock| lock.expire_time),
+        Topic::StockRollback => message.decode().map(|rollback: StockRollback| rollback.rollback_time),
+        _ => message.decode().map(|order: OrderCreate| order.order_time),
+    }
+}
+
+fn outgoing_of<D: MessageData>(message_id: Uuid, data: &D) -> OutgoingMessage {
+    let row = outbox_message(message_id, Utc::now(), data);
     OutgoingMessage {
         message_id,
         business_id: row.business_id,
