@@ -2,18 +2,19 @@
 -- first event: unique and in commit order, so it is the page key (an order's own time comes from a wall clock).
 -- No column depends on when or by whom the row was written, so that two builds of the table are equal.
 create table projection.orders_v1 (
-    order_id        text primary key,
+    -- "C" here and below: identifiers are compared as bytes, as the ledger does.
+    order_id        text collate "C" primary key,
     user_id         bigint not null,
     show_id         bigint not null,
     ticket_type_id  bigint not null,
     quantity        bigint not null,
     total_amount    numeric(16, 2) not null,
-    status          text not null,
+    status          text collate "C" not null,
     reason          text,
     order_time      timestamptz not null,
     expire_time     timestamptz not null,
-    lock_id         text,
-    payment_id      text,
+    lock_id         text collate "C",
+    payment_id      text collate "C",
     mode            text not null,
     placed_position bigint not null,
     version         bigint not null,

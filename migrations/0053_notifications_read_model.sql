@@ -1,9 +1,9 @@
 -- Why: what a user was told, and what became of it on each channel. No phone number and no e-mail address is here:
 -- none enters an event. `channels` is an array of {channel, status, providerReference, reason} in dispatch order.
 create table projection.notifications_v1 (
-    notification_id    text primary key,
+    notification_id    text collate "C" primary key,
     user_id            bigint not null,
-    order_id           text not null,
+    order_id           text collate "C" not null,
     template           text not null,
     title              text not null,
     body               text not null,

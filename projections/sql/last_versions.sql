@@ -13,7 +13,7 @@ streams as (
 )
 select s.stream_id, s.version, s.events, r.version as applied
 from streams s
-left join {table} r on $2 || r.{key}::text = s.stream_id
+left join {table} r on r.{key}::text = substr(s.stream_id, length($2) + 1)
 where r.version is distinct from s.version or s.events <> s.version
 order by s.stream_id
 limit $3

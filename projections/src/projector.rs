@@ -88,6 +88,11 @@ impl<M: ReadModel> Projector<M> {
         self.position
     }
 
+    /// Whether a step would find something to apply, or a lease to renew.
+    pub(crate) fn has_work(&self, head: i64) -> bool {
+        head > self.position || self.held.as_ref().is_none_or(|held| Instant::now() >= held.renew_at)
+    }
+
     /// Lets another instance take over at once.
     pub async fn release(&mut self) {
         if let Some(held) = self.held.take() {

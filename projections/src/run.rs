@@ -130,7 +130,12 @@ async fn follow_head<M: ReadModel>(
             () = tokio::time::sleep(pause) => {}
             _ = head.wait_for(|head| *head > applied) => {}
         }
-        match projector.lock().await.step(&[]).await {
+        let mut projector = projector.lock().await;
+        // Messages may have brought it there meanwhile.
+        if !projector.has_work(*head.borrow()) {
+            continue;
+        }
+        match projector.step(&[]).await {
             Ok(Step::Applied(_)) => {}
             Ok(Step::StandingBy) | Err(ProjectionError::Fenced { .. }) => {
                 tracing::warn!(projection = M::NAME, "another instance has taken over");
