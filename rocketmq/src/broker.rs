@@ -1,0 +1,97 @@
+//! The broker port.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use messaging::{Broker, BrokerError, Consumer, Producer};
+
+use crate::admin::Admin;
+use crate::cluster::ClusterWatch;
+use crate::config::{ConfigError, RocketMqConfig};
+use crate::consumer::RocketMqConsumer;
+use crate::engine::Engine;
+use crate::producer::RocketMqProducer;
+
+/// RocketMQ behind the broker port. Nothing here waits for the broker to be up: calls say that it is not.
+pub struct RocketMqBroker {
+    shared: Arc<Shared>,
+}
+
+/// What a broker's producers and consumers have in common.
+pub(crate) struct Shared {
+    pub(crate) config: RocketMqConfig,
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) admin: Arc<Admin>,
+    pub(crate) cluster: ClusterWatch,
+}
+
+impl RocketMqBroker {
+    /// Starts the client's runtime and the watch on the brokers. Fails on a wrong setting, not on an absent broker.
+    pub fn connect(config: RocketMqConfig) -> Result<Self, ConfigError> {
+        config.validate()?;
+        let engine = Engine::start(&config).map_err(|failure| ConfigError {
+            key: "client",
+            reason: failure.to_string(),
+        })?;
+        let engine = Arc::new(engine);
+        let admin = Arc::new(Admin::new(engine.clone(), &config));
+        let cluster = ClusterWatch::start(&engine, admin.clone());
+        Ok(Self {
+            shared: Arc::new(Shared { config, engine, admin, cluster }),
+        })
+    }
+
+    /// A member of a group that is only given messages with one of the tags; all of them when there are none.
+    pub async fn consumer_of_tags(
+        &self,
+        group: &str,
+        topics: &[&str],
+        tags: &[&str],
+    ) -> Result<Box<dyn Consumer>, BrokerError> {
+        let consumer = RocketMqConsumer::join(self.shared.clone(), group, topics, tags).await?;
+        Ok(Box::new(consumer))
+    }
+}
+
+#[async_trait]
+impl Broker for RocketMqBroker {
+    async fn create_topics(&self, names: &[&str], queues: u16) -> Result<(), BrokerError> {
+        for name in names {
+            self.shared.admin.create_topic(name, queues).await?;
+        }
+        Ok(())
+    }
+
+    async fn producer(&self) -> Result<Box<dyn Producer>, BrokerError> {
+        Ok(Box::new(RocketMqProducer::new(self.shared.clone())))
+    }
+
+    async fn consumer(&self, group: &str, topics: &[&str]) -> Result<Box<dyn Consumer>, BrokerError> {
+        self.consumer_of_tags(group, topics, &[]).await
+    }
+
+    async fn lag(&self, group: &str, topic: &str) -> Result<Option<i64>, BrokerError> {
+        Ok(self.shared.admin.lag(group, topic).await?)
+    }
+
+    async fn is_reachable(&self) -> bool {
+        let shared = self.shared.clone();
+        let probe = async move {
+            let limit = shared.config.request_timeout();
+            shared.admin.name_server_answers().await && shared.cluster.up_within(limit).await.is_some()
+        };
+        let limit = self.shared.config.request_timeout();
+        let bounded = async move { tokio::time::timeout(limit, probe).await.unwrap_or(false) };
+        self.shared.engine.run(bounded).await.unwrap_or(false)
+    }
+
+    async fn close(&self) {
+        self.shared.cluster.stop();
+        let limit = self.shared.config.close_timeout();
+        let closing = async {
+            self.shared.admin.close().await;
+            self.shared.engine.shutdown(limit).await;
+        };
+        let _ = tokio::time::timeout(limit, closing).await;
+    }
+}

@@ -1,0 +1,106 @@
+//! The embedded broker as a child process: this test binary, started again.
+
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::{LazyLock, Mutex};
+
+use async_trait::async_trait;
+use embedded_broker::{EmbeddedBrokerConfig, Ports};
+use messaging::conformance::Outage;
+use tempfile::TempDir;
+
+const DATA_DIR: &str = "EMBEDDED_BROKER_DATA_DIR";
+const PORTS: &str = "EMBEDDED_BROKER_PORTS";
+
+/// A broker that can be killed and started again on the same data and ports. Ends with this process.
+pub struct EmbeddedProcess {
+    ports: Ports,
+    data_dir: PathBuf,
+    child: Mutex<Option<Child>>,
+    _dir: Option<TempDir>,
+}
+
+impl EmbeddedProcess {
+    pub fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let process = Self {
+            ports: embedded_broker::free_ports().unwrap(),
+            data_dir: dir.path().to_path_buf(),
+            child: Mutex::new(None),
+            _dir: Some(dir),
+        };
+        process.restart();
+        process
+    }
+
+    pub fn name_server(&self) -> String {
+        format!("127.0.0.1:{}", self.ports.name_server)
+    }
+
+    /// kill -9.
+    pub fn kill(&self) {
+        if let Some(mut child) = self.child.lock().unwrap().take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    /// Returns when clients may connect.
+    pub fn restart(&self) {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "embedded::broker_process", "--ignored", "--nocapture", "--test-threads=1"])
+            .env(DATA_DIR, &self.data_dir)
+            .env(PORTS, format!("{} {}", self.ports.name_server, self.ports.broker))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let ready = lines.by_ref().map_while(Result::ok).any(|line| line.contains("broker is ready"));
+        assert!(ready, "the broker process ended before it was ready");
+        *self.child.lock().unwrap() = Some(child);
+    }
+}
+
+impl Drop for EmbeddedProcess {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+#[async_trait]
+impl Outage for EmbeddedProcess {
+    async fn stop_broker(&self) {
+        self.kill();
+    }
+
+    async fn start_broker(&self) {
+        self.restart();
+    }
+}
+
+/// One broker for all tests that leave it alone.
+pub fn shared() -> &'static EmbeddedProcess {
+    static SHARED: LazyLock<EmbeddedProcess> = LazyLock::new(EmbeddedProcess::start);
+    &SHARED
+}
+
+/// Not a test: the broker's process. It ends when its standard input does, so with the test process.
+#[test]
+#[ignore = "started by the other tests as a process of its own"]
+fn broker_process() {
+    let Ok(data_dir) = std::env::var(DATA_DIR) else { return };
+    let ports = std::env::var(PORTS).unwrap();
+    let (name_server, broker) = ports.split_once(' ').unwrap();
+    let ports = Ports { name_server: name_server.parse().unwrap(), broker: broker.parse().unwrap() };
+    let (orphaned, until_orphaned) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+        let _ = orphaned.send(());
+    });
+    let ready = |_| println!("broker is ready");
+    let until_orphaned = async move { drop(until_orphaned.await) };
+    embedded_broker::run(EmbeddedBrokerConfig::new(&data_dir, ports), ready, until_orphaned).unwrap();
+    let _ = std::fs::remove_dir_all(data_dir);
+}

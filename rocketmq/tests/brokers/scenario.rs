@@ -1,0 +1,95 @@
+//! What the tests have in common: names, messages, patience.
+
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+use messaging::{Broker, Consumer, Delivery, OutgoingMessage, QueueRef};
+use rocketmq::{RocketMqBroker, RocketMqConfig};
+use uuid::Uuid;
+
+pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const QUEUES: u16 = 8;
+const RETRY_PAUSE: Duration = Duration::from_millis(50);
+
+pub fn connect(name_server: &str) -> RocketMqBroker {
+    let config = RocketMqConfig { name_server: name_server.to_owned(), ..RocketMqConfig::default() };
+    RocketMqBroker::connect(config).unwrap()
+}
+
+/// A name no other test has.
+pub fn unique(name: &str) -> String {
+    format!("{name}-{}", Uuid::now_v7().simple())
+}
+
+pub async fn topic(broker: &RocketMqBroker, name: &str) -> String {
+    let topic = unique(name);
+    eventually("create the topic", || broker.create_topics(&[&topic], QUEUES)).await;
+    topic
+}
+
+pub fn message(body: impl Into<String>) -> OutgoingMessage {
+    tagged("ORDER_CREATE", body)
+}
+
+pub fn tagged(tag: &str, body: impl Into<String>) -> OutgoingMessage {
+    OutgoingMessage {
+        message_id: Uuid::now_v7(),
+        business_id: "ORD202601010001".into(),
+        event_type: tag.into(),
+        ordering_key: "ORD202601010001".into(),
+        body: body.into(),
+        properties: Vec::new(),
+    }
+}
+
+pub fn bodies(deliveries: &[Delivery]) -> Vec<String> {
+    deliveries.iter().map(body).collect()
+}
+
+pub fn body(delivery: &Delivery) -> String {
+    String::from_utf8(delivery.body.clone()).unwrap()
+}
+
+/// Polls until that many messages came, over outages too.
+pub async fn receive(consumer: &mut dyn Consumer, count: usize) -> Vec<Delivery> {
+    let give_up_at = Instant::now() + PATIENCE;
+    let mut received = Vec::new();
+    while received.len() < count {
+        assert!(Instant::now() < give_up_at, "{} of {count} messages came", received.len());
+        received.extend(consumer.poll(1_000, Duration::from_millis(100)).await.unwrap_or_default());
+    }
+    received
+}
+
+pub async fn commit(consumer: &mut dyn Consumer, deliveries: &[Delivery]) {
+    let offsets = next_offsets(deliveries);
+    consumer.commit(&offsets).await.unwrap();
+}
+
+pub fn next_offsets(deliveries: &[Delivery]) -> Vec<(QueueRef, i64)> {
+    let mut offsets = std::collections::BTreeMap::new();
+    for delivery in deliveries {
+        let next = offsets.entry(delivery.queue.clone()).or_insert(0);
+        *next = delivery.offset.max(*next - 1) + 1;
+    }
+    offsets.into_iter().collect()
+}
+
+pub async fn eventually<T, E: std::fmt::Debug, F: Future<Output = Result<T, E>>>(
+    what: &str,
+    mut attempt: impl FnMut() -> F,
+) -> T {
+    let give_up_at = Instant::now() + PATIENCE;
+    loop {
+        match attempt().await {
+            Ok(done) => return done,
+            Err(error) if Instant::now() > give_up_at => panic!("could not {what}: {error:?}"),
+            Err(_) => tokio::time::sleep(RETRY_PAUSE).await,
+        }
+    }
+}
+
+pub async fn until_reachable(broker: &RocketMqBroker) {
+    eventually("reach the broker", || async { if broker.is_reachable().await { Ok(()) } else { Err("unreachable") } })
+        .await;
+}
