@@ -50,7 +50,7 @@ async fn an_order_is_shown_as_the_domain_knows_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_order_is_json_as_the_contract_has_it() {
+async fn an_order_is_json_with_exact_money_and_no_member_that_is_unknown() {
     let world = World::selling(100).await;
     let order = world.place(1).await;
     let shown = orders::get(&world.pool, &order).await.unwrap().unwrap();

@@ -231,25 +231,14 @@ impl World {
 
     /// What is in the outbox, as a relay would send it.
     pub async fn outbox(&self) -> Vec<(Topic, u16, OutgoingMessage)> {
-        let rows: Vec<(i16, Uuid, String, String, String, String, String, i64, i64)> = sqlx::query_as(
+        let rows: Vec<OutboxRow> = sqlx::query_as(
             "select o.lane, o.message_id, o.business_id, o.event_type, o.ordering_key, o.body, e.stream_id, e.version,
              e.position from store.outbox o join store.events e using (position) order by o.lane, o.position, o.n",
         )
         .fetch_all(&self.pool)
         .await
         .unwrap();
-        rows.into_iter()
-            .map(|(lane, message_id, business_id, event_type, ordering_key, body, stream_id, version, position)| {
-                let (topic, queue) = lane_parts(lane).unwrap();
-                let properties = vec![
-                    (property::STREAM_ID, stream_id),
-                    (property::STREAM_VERSION, version.to_string()),
-                    (property::POSITION, position.to_string()),
-                ];
-                let message = OutgoingMessage { message_id, business_id, event_type, ordering_key, body, properties };
-                (topic, queue, message)
-            })
-            .collect()
+        rows.into_iter().map(OutboxRow::outgoing).collect()
     }
 
     pub async fn message_ids(&self, topic: Topic) -> Vec<Uuid> {
@@ -286,6 +275,38 @@ impl World {
             Ok(())
         };
         self.ledger.execute(command, decide).await.unwrap();
+    }
+}
+
+#[derive(sqlx::FromRow)]
+struct OutboxRow {
+    lane: i16,
+    message_id: Uuid,
+    business_id: String,
+    event_type: String,
+    ordering_key: String,
+    body: String,
+    stream_id: String,
+    version: i64,
+    position: i64,
+}
+
+impl OutboxRow {
+    fn outgoing(self) -> (Topic, u16, OutgoingMessage) {
+        let (topic, queue) = lane_parts(self.lane).unwrap();
+        let message = OutgoingMessage {
+            message_id: self.message_id,
+            business_id: self.business_id,
+            event_type: self.event_type,
+            ordering_key: self.ordering_key,
+            body: self.body,
+            properties: vec![
+                (property::STREAM_ID, self.stream_id),
+                (property::STREAM_VERSION, self.version.to_string()),
+                (property::POSITION, self.position.to_string()),
+            ],
+        };
+        (topic, queue, message)
     }
 }
 
