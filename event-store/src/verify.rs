@@ -12,7 +12,7 @@ use crate::read::{self, RecordedEvent};
 /// A broken invariant, for people to read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
-    /// The invariant's short name, as FAULTS has it.
+    /// The invariant's short name, as ARCHITECTURE.md has it.
     pub invariant: &'static str,
     /// Where and how.
     pub message: String,

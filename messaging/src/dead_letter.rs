@@ -3,9 +3,11 @@
 //! A message that is given up becomes a row in state `dead`. While a (consumer, waiting key) has undelivered rows it is
 //! blocked: later messages of that key become rows in state `behind` and are acknowledged, so that no queue stands still
 //! and no order is broken. The waiting key is the order where stock is concerned, not the ticket type that the queue is
-//! chosen by: one bad order must not stop the sale. A redrive applies a key's rows in order through the consumer's own handler and stops at the
-//! first that fails. Arrivals and redrives of a key exclude each other by an advisory transaction lock, so that no
-//! message slips past the last row while it is being redriven.
+//! chosen by: one bad order must not stop the sale.
+//!
+//! A redrive applies a key's rows in order through the consumer's own handler and stops at the first that fails. Arrivals
+//! and redrives of a key exclude each other by an advisory transaction lock, so that no message slips past the last row
+//! while it is being redriven.
 
 mod park;
 mod redrive;

@@ -19,12 +19,12 @@ pub fn consumer_group(consumer: &str) -> String {
 /// Delivery is at least once: the handler writes each `messageId` in the transaction of its effect (an append's unique key,
 /// or [`crate::inbox::claim`]) and answers [`Effect::Duplicate`] when it was there before.
 ///
-/// A batch comes in arrival order. While nothing fails that is the order of each ordering key; what a failure holds up is
-/// told by the waiting key ([`ReceivedMessage::waiting_key`]: the order for stock's messages, elsewhere the ordering key).
-/// A message that fails blocks the later ones of the batch with its waiting key: the handler must not apply those, and
-/// answers [`HandleError::Behind`] for them, unless they bear its absence. The runtime brings them
-/// again, after the one that failed; others of the ordering key go on. A batch may be given again in other company, also
-/// as halves of itself when all of it failed or the handler panicked, so that one bad message takes no other with it.
+/// A batch comes in arrival order, which is the order of each ordering key while nothing fails. What a failure holds up is
+/// told by the waiting key ([`ReceivedMessage::waiting_key`]): the order where stock is locked, deducted or rolled back,
+/// elsewhere the ordering key. A message that fails blocks the later ones of the batch with its waiting key: the handler
+/// must not apply those, and answers [`HandleError::Behind`] for them, unless they bear its absence. The runtime brings
+/// them again, after the one that failed; others go on. A batch may be given again in other company, also as halves of
+/// itself when all of it failed or the handler panicked, so that one bad message takes no other with it.
 #[async_trait]
 pub trait Handler: Send + Sync {
     /// Short name; the group is `ticket-consumer-group-<name>`.

@@ -1,5 +1,5 @@
-//! What each topic's `data` holds (CONTRACT §1). Times are epoch milliseconds unless the name says otherwise; unknown
-//! members are tolerated, so that a sender may add some within version 1.
+//! What each topic's `data` holds. Times are epoch milliseconds unless the name says otherwise; unknown members are
+//! tolerated, so that a sender may add some within version 1.
 
 use std::fmt;
 

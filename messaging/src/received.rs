@@ -1,4 +1,4 @@
-//! A delivered message, checked against the contract. What does not hold is poison, with a reason a person can read.
+//! A delivered message, checked. What does not hold is poison, with a reason a person can read.
 
 use std::collections::HashMap;
 
@@ -19,7 +19,7 @@ use crate::topic::Topic;
 /// How the scopes of consumers' inbox keys begin, for whoever forgets old ones.
 pub const INBOX_SCOPE_PREFIX: &str = "inbox:";
 
-/// A message that keeps the contract.
+/// A message that passed the checks.
 #[derive(Clone, Debug)]
 pub struct ReceivedMessage {
     pub message_id: Uuid,
@@ -58,7 +58,7 @@ impl Poison {
 }
 
 impl ReceivedMessage {
-    /// Checks a delivery against the contract.
+    /// Checks a delivery: its topic, version, `eventType`, data and properties.
     pub fn parse(delivery: &Delivery) -> Result<ReceivedMessage, Poison> {
         Self::from_parts(&delivery.queue.topic, &delivery.body, &delivery.properties)
     }

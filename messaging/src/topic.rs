@@ -8,7 +8,7 @@ pub const QUEUES_PER_TOPIC: u16 = 8;
 /// Lanes in all: one per queue of each topic.
 pub const LANES: i16 = Topic::ALL.len() as i16 * QUEUES_PER_TOPIC as i16;
 
-/// A topic of the contract. Its place in [`Topic::ALL`] is part of each lane number in the outbox, so new topics go last.
+/// What a message is about. Its place in [`Topic::ALL`] is part of each lane number in the outbox, so new topics go last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Topic {
     OrderCreate,

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 const MESSAGE_ID: &str = "0190a5c8-7b1e-7d3a-9c4f-1f2e3d4c5b6a";
 
-/// The three samples of the document this project follows. They say `"messageId": "uuid"`, so an id takes its place.
+/// Messages as other systems send them. They say `"messageId": "uuid"`, so an id takes its place.
 const SAMPLES: [(Topic, &str); 3] = [
     (Topic::OrderCreate, include_str!("samples/order-create.json")),
     (Topic::OrderPayment, include_str!("samples/payment-process.json")),
@@ -42,7 +42,7 @@ fn order_create() -> OrderCreate {
 }
 
 #[test]
-fn the_documents_samples_parse() {
+fn the_samples_parse() {
     let order = parse(Topic::OrderCreate, &sample(Topic::OrderCreate)).unwrap();
     assert_eq!(order.message_id.to_string(), MESSAGE_ID);
     assert_eq!(order.timestamp, 1640995200000);
@@ -67,7 +67,7 @@ fn the_documents_samples_parse() {
 }
 
 #[test]
-fn the_body_is_exactly_the_contracts() {
+fn the_body_is_exactly_the_envelope() {
     let now = DateTime::from_timestamp_millis(1640995200000).unwrap();
     let message = outbox_message(MESSAGE_ID.parse().unwrap(), now, &order_create());
     assert_eq!(
@@ -125,7 +125,7 @@ fn what_travels_beside_the_body_is_read_from_properties() {
 }
 
 #[test]
-fn what_does_not_keep_the_contract_is_poison_with_its_reason() {
+fn what_is_no_message_of_its_topic_is_poison_with_its_reason() {
     let good = sample(Topic::OrderCreate);
     let cases = [
         ("not json at all".to_owned(), "body is no message envelope: expected ident at line 1 column 2"),

@@ -1,4 +1,4 @@
-//! New ids. They look like the seed document's: a prefix, the UTC day, and digits that no other process draws.
+//! New ids: a prefix, the UTC day, and digits that no other process draws.
 
 use chrono::{DateTime, Timelike, Utc};
 use domain::{LockId, OrderId, PaymentId};

@@ -63,7 +63,7 @@ pub struct ProviderRefund {
     pub provider_reference: String,
 }
 
-/// The body of the provider's callback (CONTRACT §3).
+/// The body of the provider's callback, `POST /v1/payments/callback`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PaymentCallback {

@@ -1,4 +1,4 @@
-//! The contract's table of states and inputs, cell by cell, as far as the order decides it.
+//! Every state of an order against every input, cell by cell, as far as the order decides it.
 
 use cqrs_es::Aggregate;
 use domain::OrderStatus::{self, *};
