@@ -2,7 +2,8 @@
 //!
 //! A lone command waits for nobody: whatever is there goes as soon as a connection is free, and what comes meanwhile
 //! makes the next batch. One connection takes the ordinary commands; another takes those on contended streams, which
-//! have to wait for other processes.
+//! have to wait for other processes. A second ordinary connection, so that one batch is built while another is on its
+//! way, was measured and is slower: it halves the batches and doubles the flushes (64 callers: 3.8k/s, not 7.5k/s).
 
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;

@@ -1,5 +1,7 @@
 //! Building states from snapshots and events, many streams in one query.
 
+use std::collections::HashMap;
+
 use domain::Decider;
 use futures_util::TryStreamExt;
 use sqlx::postgres::PgRow;
@@ -52,8 +54,13 @@ async fn apply_newer<'a>(
 ) -> Result<Vec<&'a mut StreamSlot>, sqlx::Error> {
     let stream_ids: Vec<&str> = slots.iter().map(|slot| &*slot.stream_id).collect();
     let versions: Vec<i64> = slots.iter().map(|slot| slot.base_version as i64).collect();
-    let schemas: Vec<Option<String>> =
-        slots.iter().map(|slot| use_snapshots.then(|| (slot.kind.snapshot_schema)())).collect();
+    // The same for all streams of an aggregate, and not free.
+    let mut known_schemas = HashMap::new();
+    for slot in slots.iter().filter(|slot| use_snapshots && slot.base_version == 0) {
+        known_schemas.entry(slot.kind.name).or_insert_with(slot.kind.snapshot_schema);
+    }
+    let schemas: Vec<Option<&str>> =
+        slots.iter().map(|slot| known_schemas.get(slot.kind.name).map(String::as_str)).collect();
     let mut unusable = vec![false; slots.len()];
     {
         let mut rows = sqlx::query(include_str!("load/newer.sql"))

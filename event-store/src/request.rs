@@ -1,6 +1,6 @@
 //! From decided commands to the arrays of one append.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 
 use uuid::Uuid;
 
@@ -10,6 +10,9 @@ use crate::decide::{Decided, Decision};
 use crate::hash::HashedEvent;
 use crate::slot::StreamSlot;
 use crate::unit_of_work::{Staged, StagedEvent};
+
+/// Each takes a place in Postgres's lock table for the time of the append.
+const MAX_WATCHED: usize = 64;
 
 /// An append, and where in it everything of a command is.
 pub(crate) struct PlannedAppend {
@@ -81,20 +84,27 @@ fn leader(leaders: &mut [usize], mut index: usize) -> usize {
 impl PlannedAppend {
     /// Each group expects the streams that its commands looked at to be as they were seen.
     fn expect_versions(&mut self, decided: &[Decided], slots: &[StreamSlot]) {
-        let mut expected = HashMap::new();
-        for (command, &group) in decided.iter().zip(&self.groups) {
+        let mut expected = HashSet::new();
+        for (index, command) in decided.iter().enumerate() {
+            let group = self.groups[index];
             for &slot in &command.touched {
-                if expected.insert((group, slot), ()).is_none() {
+                if expected.insert((group, slot)) {
                     self.expected_slots.push(slot);
                     self.request.expected.groups.push(group);
                     self.request.expected.streams.push(slots[slot].stream_id.to_string());
                     self.request.expected.versions.push(slots[slot].base_version as i64);
-                    // Whoever decides on what it read just now leaves room for others by reading.
-                    if slots[slot].has_base() && slots[slot].base_version > 0 && !slots[slot].fresh {
-                        self.request.watched.push(lock_number(&slots[slot].stream_id));
-                    }
+                    self.watch(&slots[slot]);
                 }
             }
+        }
+    }
+
+    /// Streams on which this process could keep others from ever getting their turn. Whoever decides on what it read
+    /// just now leaves them room by reading.
+    fn watch(&mut self, slot: &StreamSlot) {
+        let is_written_from_cache = slot.has_base() && slot.base_version > 0 && !slot.fresh;
+        if is_written_from_cache && self.request.watched.len() < MAX_WATCHED {
+            self.request.watched.push(lock_number(&slot.stream_id));
         }
     }
 

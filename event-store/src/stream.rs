@@ -13,6 +13,7 @@ pub(crate) fn is_stream_of<A: Decider>(stream: &str, id: &str) -> bool {
 
 /// What the executor must know about an aggregate type.
 pub(crate) struct StreamKind {
+    pub(crate) name: &'static str,
     pub(crate) empty: fn() -> Box<dyn StreamState>,
     pub(crate) restore: fn(&str) -> Result<Box<dyn StreamState>, String>,
     pub(crate) snapshot_schema: fn() -> String,
@@ -22,6 +23,7 @@ struct KindOf<A>(std::marker::PhantomData<A>);
 
 impl<A: Decider> KindOf<A> {
     const KIND: StreamKind = StreamKind {
+        name: A::TYPE,
         empty: || Box::new(A::default()),
         restore: |json| {
             serde_json::from_str::<A>(json)

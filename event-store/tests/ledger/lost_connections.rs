@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use event_store::{CommandError, Ledger, LedgerConfig};
-use sqlx::Connection;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::support::{Database, Tally, add, command, eventually, key, pool};
+use crate::support::{
+    Database, Tally, WAITING_APPENDS, add, block_appends, command, eventually, key, pool, waiting_appends,
+};
 
 /// Stands between a ledger and its database and cuts connections at the worst moment.
 #[derive(Clone, Default)]
@@ -121,13 +122,13 @@ async fn a_batch_is_answered_as_a_whole_when_its_answer_is_lost() {
 async fn an_append_whose_server_process_ends_is_sent_again() {
     let database = Database::new().await;
     let ledger = database.ledger().await;
-    let mut blocker = block_appends(&database).await;
+    let blocker = block_appends(&database).await;
 
     let waiting = ledger.submit(command().begin::<Tally>("a"), add("a", 5));
     let waiting = tokio::spawn(waiting);
     eventually("the append waits for the lock", || async { waiting_appends(&database).await == 1 }).await;
-    database.run("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'order-ledger append' and wait_event = 'advisory' and datname = current_database()").await;
-    blocker.execute_unlock().await;
+    database.run(&format!("select pg_terminate_backend(pid) from {WAITING_APPENDS}")).await;
+    blocker.unblock().await;
 
     assert_eq!(waiting.await.unwrap().unwrap().position, Some(1));
     assert_eq!(database.positions("tally-a").await, [1]);
@@ -137,12 +138,12 @@ async fn an_append_whose_server_process_ends_is_sent_again() {
 async fn a_ledger_locked_for_too_long_answers_unavailable_and_recovers() {
     let database = Database::new().await;
     let ledger = database.ledger_with(LedgerConfig { lock_timeout_ms: 50, ..Default::default() }).await;
-    let mut blocker = block_appends(&database).await;
+    let blocker = block_appends(&database).await;
 
     let refused = ledger.execute(command().begin::<Tally>("a"), add("a", 5)).await;
     assert!(matches!(refused, Err(CommandError::Unavailable(_))));
 
-    blocker.execute_unlock().await;
+    blocker.unblock().await;
     let committed = ledger.execute(command().begin::<Tally>("a"), add("a", 5)).await.unwrap();
     assert_eq!(committed.position, Some(1));
 }
@@ -164,25 +165,4 @@ async fn a_database_that_is_away_is_unavailable_until_it_is_back() {
     ledger.execute(command().cached::<Tally>("a"), add("a", 1)).await.unwrap();
     assert_eq!(database.positions("tally-a").await, [2]);
     database.assert_sound().await;
-}
-
-/// Another session that holds the ledger's lock.
-struct Blocker(sqlx::PgConnection);
-
-async fn block_appends(database: &Database) -> Blocker {
-    let mut connection = sqlx::PgConnection::connect(&database.url).await.unwrap();
-    sqlx::query("select pg_advisory_lock(7101)").execute(&mut connection).await.unwrap();
-    Blocker(connection)
-}
-
-impl Blocker {
-    async fn execute_unlock(&mut self) {
-        sqlx::query("select pg_advisory_unlock(7101)").execute(&mut self.0).await.unwrap();
-    }
-}
-
-async fn waiting_appends(database: &Database) -> i64 {
-    database
-        .count("pg_stat_activity where application_name = 'order-ledger append' and wait_event = 'advisory' and datname = current_database()")
-        .await
 }

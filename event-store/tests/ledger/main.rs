@@ -8,6 +8,8 @@ mod keys;
 mod leases;
 mod lost_connections;
 mod model;
+mod news;
+mod overload;
 mod processes;
 mod states;
 mod support;

@@ -5,8 +5,8 @@ use std::time::Duration;
 use domain::{Decider, EventSchema, Rejection, StockRejection, UpcastError};
 use event_store::{Command, CommandKey, Ledger, LedgerConfig, Metadata, OutboxMessage, Refusal, UnitOfWork};
 use serde::{Deserialize, Serialize};
-use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
+use sqlx::{Connection, PgConnection, PgPool};
 use uuid::Uuid;
 
 /// Counts, up to a limit where a command names one.
@@ -176,4 +176,26 @@ where
         }
     };
     assert!(tokio::time::timeout(patience, waiting).await.is_ok(), "{what}");
+}
+
+/// Another session that holds the ledger's lock.
+pub struct Blocker(PgConnection);
+
+pub async fn block_appends(database: &Database) -> Blocker {
+    let mut connection = PgConnection::connect(&database.url).await.unwrap();
+    sqlx::query("select pg_advisory_lock(7101)").execute(&mut connection).await.unwrap();
+    Blocker(connection)
+}
+
+impl Blocker {
+    pub async fn unblock(mut self) {
+        sqlx::query("select pg_advisory_unlock(7101)").execute(&mut self.0).await.unwrap();
+    }
+}
+
+pub const WAITING_APPENDS: &str = "pg_stat_activity
+    where application_name = 'order-ledger append' and wait_event = 'advisory' and datname = current_database()";
+
+pub async fn waiting_appends(database: &Database) -> i64 {
+    database.count(WAITING_APPENDS).await
 }
