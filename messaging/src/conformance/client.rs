@@ -1,7 +1,8 @@
 //! The suite's own way to talk to a broker: new names, patience, and messages with numbers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use tokio::sync::OnceCell;
@@ -102,6 +103,18 @@ impl<'a> Client<'a> {
         }
         assert_eq!(received.len(), expected, "no more messages than were sent");
         received
+    }
+
+    /// Polls until each of the numbers came; others may come too.
+    pub(super) async fn receive_all_of(&self, consumer: &mut dyn Consumer, expected: Range<u32>) {
+        let give_up_at = Instant::now() + self.patience;
+        let mut missing: BTreeSet<u32> = expected.collect();
+        while !missing.is_empty() {
+            assert!(Instant::now() < give_up_at, "{missing:?} did not come in time");
+            for delivery in consumer.poll(POLL_MESSAGES, POLL_WAIT).await.expect("poll") {
+                missing.remove(&number(&delivery));
+            }
+        }
     }
 
     pub(super) async fn receive_nothing(&self, consumer: &mut dyn Consumer) {

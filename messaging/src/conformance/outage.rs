@@ -1,7 +1,7 @@
 //! What must hold when the broker goes and comes back.
 
 use super::Outage;
-use super::client::{Client, numbered, sorted_numbers};
+use super::client::{Client, numbered};
 
 pub(super) async fn what_was_confirmed_survives_an_outage(client: &Client<'_>, outage: &dyn Outage) {
     let (topic, group) = (client.topic("outage").await, client.name("outage-group"));
@@ -23,7 +23,7 @@ pub(super) async fn what_was_confirmed_survives_an_outage(client: &Client<'_>, o
     outage.start_broker().await;
     client.send_anew(&topic, 3, &numbered(20..30)).await;
     let mut after = client.consumer(&group, &[&topic]).await;
-    let received = client.receive(&mut *after, 20).await;
-    assert_eq!(sorted_numbers(&received), (10..30).collect::<Vec<u32>>());
+    // A broker that was killed may have forgotten the last commits, so that what they covered comes again.
+    client.receive_all_of(&mut *after, 10..30).await;
     after.close().await;
 }
