@@ -14,6 +14,7 @@ mod ports;
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::time::{Duration, Instant};
 
 use rocketmq_runtime::{RuntimeConfig, RuntimeOwner};
@@ -94,13 +95,22 @@ pub fn run(
     ready: impl FnOnce(Ready),
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), EmbeddedBrokerError> {
+    // Boxed, so that the broker's heavy futures are compiled here and not again in each caller's crate.
+    run_boxed(&config, Box::new(ready), Box::pin(shutdown))
+}
+
+fn run_boxed(
+    config: &EmbeddedBrokerConfig,
+    ready: Box<dyn FnOnce(Ready) + '_>,
+    shutdown: Pin<Box<dyn Future<Output = ()> + '_>>,
+) -> Result<(), EmbeddedBrokerError> {
     let started = Instant::now();
-    ports::check(&config)?;
+    ports::check(config)?;
     let _lock = data_dir::claim(&config.data_dir)?;
     let owner = runtime()?;
     let outcome = owner.block_on(async {
-        let name_server = name_server::start(&owner, &config).await?;
-        let broker = match broker::start(&owner, &config).await {
+        let name_server = name_server::start(&owner, config).await?;
+        let broker = match broker::start(&owner, config).await {
             Ok(broker) => broker,
             Err(error) => {
                 name_server.stop().await;

@@ -1,11 +1,12 @@
 //! The administrative calls: which brokers there are, topics, offsets. One client, replaced when it fails.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::future::Future;
+use std::rc::Rc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, try_join_all};
+use futures_util::future::try_join_all;
 use messaging::QueueRef;
 use rocketmq_client_rust::{ConsumerAdmin, DefaultMQAdminExt, OffsetAdmin, RouteAdmin, TopicAdmin};
 use rocketmq_model::common::config::TopicConfig;
@@ -14,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio::sync::RwLock;
 
 use crate::config::RocketMqConfig;
-use crate::engine::{Engine, within};
+use crate::engine::{Clients, Engine, Resident, within};
 use crate::failure::Failure;
 use crate::reconnect::Reconnecting;
 
@@ -26,11 +27,74 @@ const ROUTE_POLL: Duration = Duration::from_millis(50);
 /// Masters by the broker's name, with their `host:port`.
 pub(crate) type Masters = BTreeMap<String, String>;
 
+/// The calls, from any thread.
+pub(crate) struct Admin {
+    calls: Resident<Calls>,
+    name_servers: Vec<String>,
+    timeout: Duration,
+}
+
+impl Admin {
+    pub(crate) fn start(engine: &Engine, config: &RocketMqConfig) -> Result<Self, Failure> {
+        let settings = config.clone();
+        let calls = engine.settle(move |clients| Calls::new(clients, &settings))?;
+        Ok(Self { calls, name_servers: config.name_servers(), timeout: config.request_timeout() })
+    }
+
+    /// Whether any of the name servers takes a connection.
+    pub(crate) async fn name_server_answers(&self) -> bool {
+        any_accepts(&self.name_servers, self.timeout).await
+    }
+
+    /// The masters the name server knows. None known is an answer too: a name server that has just started.
+    pub(crate) async fn masters(&self) -> Result<Masters, Failure> {
+        self.calls.run(|calls| async move { calls.masters().await }.boxed_local()).await?
+    }
+
+    /// Creates the topic on each master that does not have it, and waits until the name server routes to it.
+    pub(crate) async fn create_topic(&self, topic: &str, queues: u16) -> Result<(), Failure> {
+        let topic = topic.to_owned();
+        self.calls
+            .run(move |calls| async move { calls.create_topic(&topic, queues).await }.boxed_local())
+            .await?
+    }
+
+    /// Whether the topic exists: `false` only when every master said so, because "the name server has no route" is also
+    /// what a name server says that has just started.
+    pub(crate) async fn topic_exists(&self, topic: &str) -> Result<bool, Failure> {
+        let topic = topic.to_owned();
+        self.calls.run(move |calls| async move { calls.topic_exists(&topic).await }.boxed_local()).await?
+    }
+
+    /// Σ (max offset − committed) of the group over all queues of the topic; `None` when no broker could tell.
+    pub(crate) async fn lag(&self, group: &str, topic: &str) -> Result<Option<i64>, Failure> {
+        let (group, topic) = (group.to_owned(), topic.to_owned());
+        self.calls.run(move |calls| async move { calls.lag(&group, &topic).await }.boxed_local()).await?
+    }
+
+    /// Writes the group's offsets and waits for the broker's answer to each. The consumer's own commit answers nothing.
+    pub(crate) async fn write_offsets(
+        &self,
+        group: &str,
+        offsets: Vec<(QueueRef, i64)>,
+        masters: Masters,
+    ) -> Result<(), Failure> {
+        let group = group.to_owned();
+        self.calls
+            .run(move |calls| async move { calls.write_offsets(&group, &offsets, &masters).await }.boxed_local())
+            .await?
+    }
+
+    pub(crate) async fn close(&self) {
+        let _ = self.calls.run(|calls| async move { calls.close().await }.boxed_local()).await;
+    }
+}
+
 /// Readers call, the one writer ends the client.
 type Client = RwLock<DefaultMQAdminExt>;
 
-pub(crate) struct Admin {
-    engine: Arc<Engine>,
+struct Calls {
+    clients: Rc<Clients>,
     client: Reconnecting<Client>,
     name_servers: Vec<String>,
     timeout: Duration,
@@ -38,10 +102,10 @@ pub(crate) struct Admin {
     route_wait: Duration,
 }
 
-impl Admin {
-    pub(crate) fn new(engine: Arc<Engine>, config: &RocketMqConfig) -> Self {
+impl Calls {
+    fn new(clients: Rc<Clients>, config: &RocketMqConfig) -> Self {
         Self {
-            engine,
+            clients,
             client: Reconnecting::new(config.reconnect_pause()),
             name_servers: config.name_servers(),
             timeout: config.request_timeout(),
@@ -50,20 +114,9 @@ impl Admin {
         }
     }
 
-    /// Whether any of the name servers takes a connection.
-    pub(crate) async fn name_server_answers(&self) -> bool {
-        for address in &self.name_servers {
-            if accepts(address, self.timeout).await {
-                return true;
-            }
-        }
-        false
-    }
-
-    /// The masters the name server knows. None known is an answer too: a name server that has just started.
-    pub(crate) async fn masters(self: &Arc<Self>) -> Result<Masters, Failure> {
-        self.call("cluster info", |client| { async move {
-            let info = client.read().await.examine_broker_cluster_info().boxed().await?;
+    async fn masters(&self) -> Result<Masters, Failure> {
+        self.call("cluster info", |client| async move {
+            let info = client.read().await.examine_broker_cluster_info().await?;
             let brokers = info.broker_addr_table.unwrap_or_default();
             Ok(brokers
                 .into_iter()
@@ -72,16 +125,20 @@ impl Admin {
                     Some((name.to_string(), address.to_string()))
                 })
                 .collect())
-        }.boxed() })
+        })
         .await
     }
 
-    /// Creates the topic on each master that does not have it, and waits until the name server routes to it.
-    pub(crate) async fn create_topic(self: &Arc<Self>, topic: &str, queues: u16) -> Result<(), Failure> {
+    async fn known_masters(&self) -> Result<Masters, Failure> {
         let masters = self.masters().await?;
         if masters.is_empty() {
             return Err(Failure::unavailable("the name server knows no broker"));
         }
+        Ok(masters)
+    }
+
+    async fn create_topic(&self, topic: &str, queues: u16) -> Result<(), Failure> {
+        let masters = self.known_masters().await?;
         for address in masters.values() {
             if !self.broker_has_topic(address, topic).await? {
                 self.create_on(address, topic, queues).await?;
@@ -90,13 +147,8 @@ impl Admin {
         self.wait_for_route(topic, masters.len()).await
     }
 
-    /// Whether the topic exists: `false` only when every master said so, because "the name server has no route" is also
-    /// what a name server says that has just started.
-    pub(crate) async fn topic_exists(self: &Arc<Self>, topic: &str) -> Result<bool, Failure> {
-        let masters = self.masters().await?;
-        if masters.is_empty() {
-            return Err(Failure::unavailable("the name server knows no broker"));
-        }
+    async fn topic_exists(&self, topic: &str) -> Result<bool, Failure> {
+        let masters = self.known_masters().await?;
         for address in masters.values() {
             if self.broker_has_topic(address, topic).await? {
                 return Ok(true);
@@ -105,12 +157,8 @@ impl Admin {
         Ok(false)
     }
 
-    /// Σ (max offset − committed) of the group over all queues of the topic; `None` when no broker could tell.
-    pub(crate) async fn lag(self: &Arc<Self>, group: &str, topic: &str) -> Result<Option<i64>, Failure> {
-        let masters = self.masters().await?;
-        if masters.is_empty() {
-            return Err(Failure::unavailable("the name server knows no broker"));
-        }
+    async fn lag(&self, group: &str, topic: &str) -> Result<Option<i64>, Failure> {
+        let masters = self.known_masters().await?;
         let mut lag = None;
         for address in masters.values() {
             if let Some(here) = self.lag_on(address, group, topic).await? {
@@ -120,9 +168,8 @@ impl Admin {
         Ok(lag)
     }
 
-    /// Writes the group's offsets and waits for the broker's answer to each. The consumer's own commit answers nothing.
-    pub(crate) async fn write_offsets(
-        self: &Arc<Self>,
+    async fn write_offsets(
+        &self,
         group: &str,
         offsets: &[(QueueRef, i64)],
         masters: &Masters,
@@ -136,32 +183,31 @@ impl Admin {
                     .clone();
                 let offset = u64::try_from(next_offset)
                     .map_err(|_| Failure::Rejected(format!("offset {next_offset} is negative")))?;
-                self.call("commit", move |client| { async move {
+                self.call("commit", move |client| async move {
                     let queue = MessageQueue::from_parts(queue.topic, queue.broker, i32::from(queue.queue));
                     let client = client.read().await;
-                    client.update_consume_offset(address.into(), group.into(), queue, offset).boxed().await?;
+                    client.update_consume_offset(address.into(), group.into(), queue, offset).await?;
                     Ok(())
-                }.boxed() })
+                })
                 .await
             }
         });
         try_join_all(calls).await.map(drop)
     }
 
-    pub(crate) async fn close(&self) {
+    async fn close(&self) {
         if let Some(client) = self.client.take().await {
             let _ = tokio::time::timeout(self.close_timeout, end(client)).await;
         }
     }
 
-    async fn lag_on(self: &Arc<Self>, address: &str, group: &str, topic: &str) -> Result<Option<i64>, Failure> {
+    async fn lag_on(&self, address: &str, group: &str, topic: &str) -> Result<Option<i64>, Failure> {
         let (address, group, wanted) = (address.to_owned(), group.to_owned(), topic.to_owned());
-        self.call("consume stats", move |client| { async move {
+        self.call("consume stats", move |client| async move {
             let client = client.read().await;
             let topic = Some(wanted.clone().into());
             let stats = client
                 .examine_consume_stats(group.into(), topic, None, Some(address.into()), None)
-                .boxed()
                 .await?;
             let mut lag = None;
             for (queue, offsets) in stats.get_offset_table() {
@@ -171,18 +217,18 @@ impl Admin {
                 }
             }
             Ok(lag)
-        }.boxed() })
+        })
         .await
     }
 
-    async fn broker_has_topic(self: &Arc<Self>, address: &str, topic: &str) -> Result<bool, Failure> {
+    async fn broker_has_topic(&self, address: &str, topic: &str) -> Result<bool, Failure> {
         let (address, topic) = (address.to_owned(), topic.to_owned());
         let found = self
-            .call("topic config", move |client| { async move {
+            .call("topic config", move |client| async move {
                 let client = client.read().await;
-                client.examine_topic_config(address.into(), topic.into()).boxed().await?;
+                client.examine_topic_config(address.into(), topic.into()).await?;
                 Ok(())
-            }.boxed() })
+            })
             .await;
         match found {
             Ok(()) => Ok(true),
@@ -191,7 +237,7 @@ impl Admin {
         }
     }
 
-    async fn create_on(self: &Arc<Self>, address: &str, topic: &str, queues: u16) -> Result<(), Failure> {
+    async fn create_on(&self, address: &str, topic: &str, queues: u16) -> Result<(), Failure> {
         let address = address.to_owned();
         let config = TopicConfig {
             topic_name: Some(topic.into()),
@@ -199,15 +245,15 @@ impl Admin {
             write_queue_nums: u32::from(queues),
             ..TopicConfig::default()
         };
-        self.call("create topic", move |client| { async move {
+        self.call("create topic", move |client| async move {
             let client = client.read().await;
-            client.create_and_update_topic_config(address.into(), config).boxed().await?;
+            client.create_and_update_topic_config(address.into(), config).await?;
             Ok(())
-        }.boxed() })
+        })
         .await
     }
 
-    async fn wait_for_route(self: &Arc<Self>, topic: &str, brokers: usize) -> Result<(), Failure> {
+    async fn wait_for_route(&self, topic: &str, brokers: usize) -> Result<(), Failure> {
         let deadline = tokio::time::Instant::now() + self.route_wait;
         loop {
             if self.routed_brokers(topic).await? >= brokers {
@@ -220,13 +266,13 @@ impl Admin {
         }
     }
 
-    async fn routed_brokers(self: &Arc<Self>, topic: &str) -> Result<usize, Failure> {
+    async fn routed_brokers(&self, topic: &str) -> Result<usize, Failure> {
         let topic = topic.to_owned();
         let route = self
-            .call("topic route", move |client| { async move {
-                let route = client.read().await.examine_topic_route_info(topic.into()).boxed().await?;
+            .call("topic route", move |client| async move {
+                let route = client.read().await.examine_topic_route_info(topic.into()).await?;
                 Ok(route.map_or(0, |route| route.queue_datas.len()))
-            }.boxed() })
+            })
             .await;
         match route {
             Err(Failure::UnknownTopic(_)) => Ok(0),
@@ -234,48 +280,45 @@ impl Admin {
         }
     }
 
-    /// One bounded call on the client's runtime; a client that failed is ended and the next call gets a new one.
-    async fn call<T: Send + 'static>(
-        self: &Arc<Self>,
-        what: &'static str,
-        request: impl FnOnce(Arc<Client>) -> BoxFuture<'static, Result<T, Failure>> + Send + 'static,
-    ) -> Result<T, Failure> {
-        let admin = self.clone();
-        let work = async move {
-            let client = admin.client.get(|| admin.connect()).await?;
-            let answer = within(admin.timeout, what, request(client.clone())).await;
-            if let Err(failure) = &answer
-                && failure.spoils_the_client()
-                && let Some(failed) = admin.client.discard(&client).await
-            {
-                // Ending it may take its time; the next call must not wait for that.
-                tokio::spawn(end(failed));
-            }
-            answer
-        };
-        self.engine.run(work).await?
+    /// One bounded call; a client that failed is ended, and the next call gets a new one.
+    async fn call<T, F>(&self, what: &str, request: impl FnOnce(Rc<Client>) -> F) -> Result<T, Failure>
+    where
+        F: Future<Output = Result<T, Failure>>,
+    {
+        let client = self.client.get(|| self.connect()).await?;
+        let answer = within(self.timeout, what, request(client.clone())).await;
+        if let Err(failure) = &answer
+            && failure.spoils_the_client()
+            && let Some(failed) = self.client.discard(&client).await
+        {
+            // Ending it may take its time; the next call must not wait for that.
+            tokio::task::spawn_local(end(failed));
+        }
+        answer
     }
 
     async fn connect(&self) -> Result<Client, Failure> {
         // The client's start would say Ok, and its calls hang.
-        if !self.name_server_answers().await {
-            return Err(Failure::unavailable(format!(
-                "no name server answers at {}",
-                self.name_servers.join(";")
-            )));
+        if !any_accepts(&self.name_servers, self.timeout).await {
+            let tried = self.name_servers.join(";");
+            return Err(Failure::unavailable(format!("no name server answers at {tried}")));
         }
-        let mut client = DefaultMQAdminExt::with_timeout(self.engine.clients(), self.timeout);
-        *client.client_config_mut() = self.engine.new_client_config();
-        within(self.timeout, "admin start", client.start().boxed()).await?;
+        let mut client = DefaultMQAdminExt::with_timeout(self.clients.runtime(), self.timeout);
+        *client.client_config_mut() = self.clients.new_config();
+        within(self.timeout, "admin start", client.start()).await?;
         Ok(RwLock::new(client))
     }
 }
 
-async fn end(client: Arc<Client>) {
-    client.write().await.shutdown().boxed().await;
+async fn end(client: Rc<Client>) {
+    client.write().await.shutdown().await;
 }
 
-/// Whether something takes a connection at the address.
-pub(crate) async fn accepts(address: &str, limit: Duration) -> bool {
-    matches!(tokio::time::timeout(limit, TcpStream::connect(address)).await, Ok(Ok(_)))
+async fn any_accepts(addresses: &[String], limit: Duration) -> bool {
+    for address in addresses {
+        if matches!(tokio::time::timeout(limit, TcpStream::connect(address)).await, Ok(Ok(_))) {
+            return true;
+        }
+    }
+    false
 }

@@ -10,6 +10,7 @@ use crate::cluster::ClusterWatch;
 use crate::config::{ConfigError, RocketMqConfig};
 use crate::consumer::RocketMqConsumer;
 use crate::engine::Engine;
+use crate::failure::Failure;
 use crate::producer::RocketMqProducer;
 
 /// RocketMQ behind the broker port. Nothing here waits for the broker to be up: calls say that it is not.
@@ -20,7 +21,7 @@ pub struct RocketMqBroker {
 /// What a broker's producers and consumers have in common.
 pub(crate) struct Shared {
     pub(crate) config: RocketMqConfig,
-    pub(crate) engine: Arc<Engine>,
+    pub(crate) engine: Engine,
     pub(crate) admin: Arc<Admin>,
     pub(crate) cluster: ClusterWatch,
 }
@@ -29,16 +30,11 @@ impl RocketMqBroker {
     /// Starts the client's runtime and the watch on the brokers. Fails on a wrong setting, not on an absent broker.
     pub fn connect(config: RocketMqConfig) -> Result<Self, ConfigError> {
         config.validate()?;
-        let engine = Engine::start(&config).map_err(|failure| ConfigError {
+        let shared = Shared::start(config).map_err(|failure| ConfigError {
             key: "client",
             reason: failure.to_string(),
         })?;
-        let engine = Arc::new(engine);
-        let admin = Arc::new(Admin::new(engine.clone(), &config));
-        let cluster = ClusterWatch::start(&engine, admin.clone());
-        Ok(Self {
-            shared: Arc::new(Shared { config, engine, admin, cluster }),
-        })
+        Ok(Self { shared: Arc::new(shared) })
     }
 
     /// A member of a group that is only given messages with one of the tags; all of them when there are none.
@@ -48,8 +44,17 @@ impl RocketMqBroker {
         topics: &[&str],
         tags: &[&str],
     ) -> Result<Box<dyn Consumer>, BrokerError> {
-        let consumer = RocketMqConsumer::join(self.shared.clone(), group, topics, tags).await?;
+        let consumer = RocketMqConsumer::join(&self.shared, group, topics, tags).await?;
         Ok(Box::new(consumer))
+    }
+}
+
+impl Shared {
+    fn start(config: RocketMqConfig) -> Result<Self, Failure> {
+        let engine = Engine::start(&config)?;
+        let admin = Arc::new(Admin::start(&engine, &config)?);
+        let cluster = ClusterWatch::start(&engine, admin.clone())?;
+        Ok(Self { config, engine, admin, cluster })
     }
 }
 
@@ -63,7 +68,7 @@ impl Broker for RocketMqBroker {
     }
 
     async fn producer(&self) -> Result<Box<dyn Producer>, BrokerError> {
-        Ok(Box::new(RocketMqProducer::new(self.shared.clone())))
+        Ok(Box::new(RocketMqProducer::new(&self.shared)?))
     }
 
     async fn consumer(&self, group: &str, topics: &[&str]) -> Result<Box<dyn Consumer>, BrokerError> {
@@ -75,14 +80,11 @@ impl Broker for RocketMqBroker {
     }
 
     async fn is_reachable(&self) -> bool {
-        let shared = self.shared.clone();
-        let probe = async move {
-            let limit = shared.config.request_timeout();
-            shared.admin.name_server_answers().await && shared.cluster.up_within(limit).await.is_some()
-        };
         let limit = self.shared.config.request_timeout();
-        let bounded = async move { tokio::time::timeout(limit, probe).await.unwrap_or(false) };
-        self.shared.engine.run(bounded).await.unwrap_or(false)
+        let probe = async {
+            self.shared.admin.name_server_answers().await && self.shared.cluster.up_within(limit).await.is_some()
+        };
+        tokio::time::timeout(limit, probe).await.unwrap_or(false)
     }
 
     async fn close(&self) {
@@ -90,7 +92,7 @@ impl Broker for RocketMqBroker {
         let limit = self.shared.config.close_timeout();
         let closing = async {
             self.shared.admin.close().await;
-            self.shared.engine.shutdown(limit).await;
+            self.shared.engine.shutdown(limit).await
         };
         let _ = tokio::time::timeout(limit, closing).await;
     }

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admin::{Admin, Masters};
 use crate::engine::Engine;
+use crate::failure::Failure;
 
 /// How often the name server is asked for new masters.
 const DISCOVERY_PERIOD: Duration = Duration::from_secs(5);
@@ -51,12 +52,14 @@ pub(crate) struct ClusterWatch {
 }
 
 impl ClusterWatch {
-    pub(crate) fn start(engine: &Engine, admin: Arc<Admin>) -> Self {
+    pub(crate) fn start(engine: &Engine, admin: Arc<Admin>) -> Result<Self, Failure> {
         let (sender, seen) = watch::channel(Cluster::default());
         let stop = CancellationToken::new();
-        let discovery = discover(admin, Arc::new(sender));
-        engine.spawn(stop.clone().run_until_cancelled_owned(discovery));
-        Self { seen, stop }
+        let discovery = stop.clone().run_until_cancelled_owned(discover(admin, Arc::new(sender)));
+        engine.start_task(async move {
+            let _ = discovery.await;
+        })?;
+        Ok(Self { seen, stop })
     }
 
     pub(crate) fn now(&self) -> Cluster {

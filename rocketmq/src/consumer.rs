@@ -2,7 +2,8 @@
 //! over within a tenth of a second.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -12,11 +13,10 @@ use rocketmq_client_rust::DefaultLitePullConsumer;
 use rocketmq_model::common::consumer::consume_from_where::ConsumeFromWhere;
 use rocketmq_model::common::message::message_ext::MessageExt;
 use rocketmq_model::common::message::message_queue::MessageQueue;
-use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use crate::broker::Shared;
-use crate::engine::within;
+use crate::engine::{Clients, Resident, within};
 use crate::failure::Failure;
 
 /// An idle pull waits this long at the broker. It bounds the time of a shutdown, and is the price of an idle queue.
@@ -26,30 +26,36 @@ const BROKER_SUSPEND: Duration = Duration::from_secs(1);
 const PULLS_PER_TOPIC: usize = 64;
 
 pub(crate) struct RocketMqConsumer {
-    member: Arc<Member>,
+    member: Resident<Member>,
+    ready: Ready,
 }
+
+/// Fetched and not yet given to the caller, who takes them without waiting: one who stops waiting before that loses none.
+type Ready = Arc<Mutex<VecDeque<Delivery>>>;
 
 impl RocketMqConsumer {
     /// Joins the group.
     pub(crate) async fn join(
-        shared: Arc<Shared>,
+        shared: &Arc<Shared>,
         group: &str,
         topics: &[&str],
         tags: &[&str],
     ) -> Result<Self, Failure> {
-        let member = Arc::new(Member {
-            shared,
-            group: group.to_owned(),
-            topics: topics.iter().map(|topic| (*topic).to_owned()).collect(),
-            expression: subscription_expression(tags),
-            state: Mutex::new(State::default()),
-        });
-        let consumer = Self { member: member.clone() };
-        let joining = async move {
-            let limit = member.shared.config.request_timeout();
-            member.connected(&mut *member.state.lock().await, limit).await.map(drop)
-        };
-        consumer.member.shared.engine.run(joining).await??;
+        let (for_member, group, expression) = (shared.clone(), group.to_owned(), subscription_expression(tags));
+        let topics = topics.iter().map(|topic| (*topic).to_owned()).collect();
+        let ready = Ready::default();
+        let for_caller = ready.clone();
+        let member = shared.engine.settle(move |clients| Member {
+            shared: for_member,
+            clients,
+            group,
+            topics,
+            expression,
+            connection: tokio::sync::Mutex::new(Connection::default()),
+            ready,
+        })?;
+        let consumer = Self { member, ready: for_caller };
+        consumer.member.run(|member| async move { member.join().await }.boxed_local()).await??;
         Ok(consumer)
     }
 }
@@ -57,61 +63,62 @@ impl RocketMqConsumer {
 #[async_trait]
 impl Consumer for RocketMqConsumer {
     async fn poll(&mut self, max_messages: usize, max_wait: Duration) -> Result<Vec<Delivery>, BrokerError> {
-        let member = self.member.clone();
-        // What is fetched goes to the state first: a caller that stops waiting loses nothing.
         self.member
-            .shared
-            .engine
-            .run(async move { member.fetch(max_messages, max_wait).await })
+            .run(move |member| async move { member.fetch(max_messages, max_wait).await }.boxed_local())
             .await??;
-        Ok(self.member.take_ready(max_messages).await)
+        let mut ready = lock(&self.ready);
+        let count = ready.len().min(max_messages);
+        Ok(ready.drain(..count).collect())
     }
 
     async fn commit(&mut self, next_offsets: &[(QueueRef, i64)]) -> Result<(), BrokerError> {
-        let (member, next_offsets) = (self.member.clone(), next_offsets.to_vec());
+        let next_offsets = next_offsets.to_vec();
         self.member
-            .shared
-            .engine
-            .run(async move { member.commit(&next_offsets).await })
+            .run(move |member| async move { member.commit(next_offsets).await }.boxed_local())
             .await??;
         Ok(())
     }
 
     async fn close(self: Box<Self>) {
-        let member = self.member.clone();
-        let limit = self.member.shared.config.close_timeout();
-        let ending = async move {
-            let client = member.state.lock().await.client.take();
-            if let Some(client) = client {
-                let _ = tokio::time::timeout(limit, client.consumer.shutdown().boxed()).await;
+        let leaving = |member: Rc<Member>| {
+            async move {
+                let client = member.connection.lock().await.client.take();
+                if let Some(client) = client {
+                    let limit = member.shared.config.close_timeout();
+                    let _ = tokio::time::timeout(limit, client.consumer.shutdown()).await;
+                }
             }
+            .boxed_local()
         };
-        let _ = self.member.shared.engine.run(ending).await;
+        let _ = self.member.run(leaving).await;
     }
 }
 
 impl Drop for RocketMqConsumer {
     fn drop(&mut self) {
-        // Without this a consumer that was not closed would stay a member, and keep its queues from the others.
-        let member = self.member.clone();
-        self.member.shared.engine.spawn(async move { member.end_client(&mut *member.state.lock().await) });
+        // A consumer that was not closed would stay a member, and keep its queues from the others.
+        self.member.start(|member| {
+            async move { member.end_client(&mut *member.connection.lock().await) }.boxed_local()
+        });
     }
 }
 
+/// The part that holds clients.
 struct Member {
     shared: Arc<Shared>,
+    clients: Rc<Clients>,
     group: String,
     topics: Vec<String>,
     expression: String,
-    state: Mutex<State>,
+    /// Held during a poll, so that there is one at a time.
+    connection: tokio::sync::Mutex<Connection>,
+    ready: Ready,
 }
 
 #[derive(Default)]
-struct State {
+struct Connection {
     client: Option<Client>,
     last_attempt: Option<Instant>,
-    /// Fetched and not yet given to the caller.
-    ready: VecDeque<Delivery>,
 }
 
 struct Client {
@@ -121,42 +128,43 @@ struct Client {
 }
 
 impl Member {
+    async fn join(&self) -> Result<(), Failure> {
+        let limit = self.shared.config.request_timeout();
+        self.connected(&mut *self.connection.lock().await, limit).await.map(drop)
+    }
+
     /// Fills the ready messages up to `max_messages`: waits for the first, takes what else is there.
     async fn fetch(&self, max_messages: usize, max_wait: Duration) -> Result<(), Failure> {
-        let mut state = self.state.lock().await;
-        let consumer = self.connected(&mut state, max_wait).await?;
-        let mut wait = if state.ready.is_empty() { max_wait } else { Duration::ZERO };
-        while state.ready.len() < max_messages {
-            let polled = consumer.poll_with_timeout_zero_copy(as_ms(wait)).boxed().await;
+        let mut connection = self.connection.lock().await;
+        let consumer = self.connected(&mut connection, max_wait).await?;
+        let mut ready = lock(&self.ready).len();
+        let mut wait = if ready == 0 { max_wait } else { Duration::ZERO };
+        while ready < max_messages {
+            let polled = consumer.poll_with_timeout_zero_copy(as_ms(wait)).await;
             if polled.is_empty() {
                 break;
             }
-            state.ready.extend(polled.iter().map(|message| delivery(message)));
+            ready += polled.len();
+            lock(&self.ready).extend(polled.iter().map(|message| delivery(message)));
             wait = Duration::ZERO;
         }
-        if state.ready.is_empty() && !consumer.is_running().await {
-            self.end_client(&mut state);
+        if ready == 0 && !consumer.is_running().await {
+            self.end_client(&mut connection);
             return Err(Failure::unavailable("the consumer ended by itself"));
         }
         Ok(())
     }
 
-    async fn take_ready(&self, max_messages: usize) -> Vec<Delivery> {
-        let mut state = self.state.lock().await;
-        let count = state.ready.len().min(max_messages);
-        state.ready.drain(..count).collect()
-    }
-
-    async fn commit(&self, next_offsets: &[(QueueRef, i64)]) -> Result<(), Failure> {
+    async fn commit(&self, next_offsets: Vec<(QueueRef, i64)>) -> Result<(), Failure> {
         let masters = self.shared.cluster.now().masters;
-        self.shared.admin.write_offsets(&self.group, next_offsets, &masters).await?;
+        self.shared.admin.write_offsets(&self.group, next_offsets.clone(), masters).await?;
         // The client writes what it remembers every few seconds and at its end: that must be the same.
-        if let Some(client) = &self.state.lock().await.client
-            && let Some(store) = client.consumer.offset_store().boxed().await
+        if let Some(client) = &self.connection.lock().await.client
+            && let Some(store) = client.consumer.offset_store().await
         {
             for (queue, next_offset) in next_offsets {
-                let queue = MessageQueue::from_parts(queue.topic.clone(), queue.broker.clone(), i32::from(queue.queue));
-                store.update_offset(&queue, *next_offset, false).boxed().await;
+                let queue = MessageQueue::from_parts(queue.topic, queue.broker, i32::from(queue.queue));
+                store.update_offset(&queue, next_offset, false).await;
             }
         }
         Ok(())
@@ -164,9 +172,13 @@ impl Member {
 
     /// A client of the cluster's present epoch. When no broker is up the old one ends at once, so that it is no member
     /// any more when the broker returns.
-    async fn connected(&self, state: &mut State, max_wait: Duration) -> Result<DefaultLitePullConsumer, Failure> {
+    async fn connected(
+        &self,
+        connection: &mut Connection,
+        max_wait: Duration,
+    ) -> Result<DefaultLitePullConsumer, Failure> {
         if !self.shared.cluster.now().is_up() {
-            self.end_client(state);
+            self.end_client(connection);
         }
         let cluster = self
             .shared
@@ -174,26 +186,26 @@ impl Member {
             .up_within(max_wait)
             .await
             .ok_or_else(|| Failure::unavailable("no broker takes connections"))?;
-        if let Some(client) = &state.client {
+        if let Some(client) = &connection.client {
             if client.epoch >= cluster.epoch {
                 return Ok(client.consumer.clone());
             }
-            self.end_client(state);
+            self.end_client(connection);
         }
-        if let Some(last) = state.last_attempt {
+        if let Some(last) = connection.last_attempt {
             tokio::time::sleep_until(last + self.shared.config.reconnect_pause()).await;
         }
-        state.last_attempt = Some(Instant::now());
+        connection.last_attempt = Some(Instant::now());
         let consumer = self.connect().await?;
-        state.client = Some(Client { consumer: consumer.clone(), epoch: cluster.epoch });
+        connection.client = Some(Client { consumer: consumer.clone(), epoch: cluster.epoch });
         Ok(consumer)
     }
 
     async fn connect(&self) -> Result<DefaultLitePullConsumer, Failure> {
         let config = &self.shared.config;
-        let consumer = DefaultLitePullConsumer::builder(self.shared.engine.clients())
-            .name_server_addr(config.name_servers().join(";"))
-            .instance_name(self.shared.engine.new_instance_name())
+        let consumer = DefaultLitePullConsumer::builder(self.clients.runtime())
+            .name_server_addr(self.clients.name_server())
+            .instance_name(self.clients.new_instance_name())
             .consumer_group(self.group.clone())
             .consume_from_where(ConsumeFromWhere::ConsumeFromFirstOffset)
             .auto_commit(false)
@@ -204,25 +216,29 @@ impl Member {
             .build()?;
         let started = within(config.request_timeout(), "consumer start", async {
             for topic in &self.topics {
-                consumer.subscribe_with_expression(topic, &self.expression).boxed().await?;
+                consumer.subscribe_with_expression(topic, &self.expression).await?;
             }
-            consumer.start().boxed().await
+            consumer.start().await
         })
         .await;
         if started.is_err() {
             let failed = consumer.clone();
-            self.shared.engine.spawn(async move { failed.shutdown().boxed().await });
+            tokio::task::spawn_local(async move { failed.shutdown().await });
         }
         started.map(|()| consumer)
     }
 
     /// Ends the client in the background. What it fetched was not committed, and comes again with the next one.
-    fn end_client(&self, state: &mut State) {
-        state.ready.clear();
-        if let Some(client) = state.client.take() {
-            self.shared.engine.spawn(async move { client.consumer.shutdown().boxed().await });
+    fn end_client(&self, connection: &mut Connection) {
+        lock(&self.ready).clear();
+        if let Some(client) = connection.client.take() {
+            tokio::task::spawn_local(async move { client.consumer.shutdown().await });
         }
     }
+}
+
+fn lock(ready: &Mutex<VecDeque<Delivery>>) -> MutexGuard<'_, VecDeque<Delivery>> {
+    ready.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Tags joined the way the broker reads them: with blanks around the bars it would find none.

@@ -1,102 +1,168 @@
-//! The runtime the client lives on. The client insists on one it was given, and shuts its tasks down through it; futures
-//! of the client therefore run here, whatever runtime the caller is on, and a caller that goes away cancels nothing.
+//! The thread the client lives on.
 //!
-//! Futures of the client are boxed where they are called: nested as they come, they cost the compiler minutes.
+//! The client insists on a runtime it was given, and ends its tasks through it. That runtime is driven here by a thread of
+//! its own, and everything that holds a client stays on that thread: callers on other runtimes send work to it and wait for
+//! the answer, and a caller that goes away cancels nothing. It also spares the compiler from proving that the client's
+//! futures may change threads, which takes it minutes.
 
 use std::future::Future;
+use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures_util::FutureExt;
+use futures_util::future::{FutureExt, LocalBoxFuture};
 use rocketmq_client_rust::{ClientConfig, ClientRuntime, ClientRuntimeConfig};
 use rocketmq_observability::TelemetryRuntimeGuard;
 use rocketmq_runtime::{RuntimeConfig, RuntimeOwner, ShutdownDeadline};
-use tokio::runtime::Handle;
-use tokio::task::JoinHandle;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::LocalSet;
 use uuid::Uuid;
 
 use crate::config::RocketMqConfig;
 use crate::failure::Failure;
 
+/// Work that callers may have waiting for the thread; each caller waits for its own.
+const WAITING_WORK: usize = 1_024;
+
+type Work = Box<dyn FnOnce(Rc<Clients>) -> LocalBoxFuture<'static, ()> + Send>;
+type WorkOn<S> = Box<dyn FnOnce(Rc<S>) -> LocalBoxFuture<'static, ()> + Send>;
+
+/// A handle to the thread. The thread ends when the last one is dropped.
 pub(crate) struct Engine {
-    handle: Handle,
-    clients: Arc<ClientRuntime>,
-    owner: Mutex<Option<RuntimeOwner>>,
+    work: mpsc::Sender<Work>,
+}
+
+/// What new clients are made from; never leaves the thread.
+pub(crate) struct Clients {
+    runtime: Arc<ClientRuntime>,
     name_server: String,
-    /// Unique in the world, so that two processes can't share a client name either.
+    /// Unique in the world, so that two processes can't share a client's name either.
     instance_prefix: String,
     instances: AtomicU64,
 }
 
+/// Something that holds clients and so lives on the thread; callers elsewhere work on it through this.
+pub(crate) struct Resident<S> {
+    work: mpsc::Sender<WorkOn<S>>,
+}
+
 impl Engine {
     pub(crate) fn start(config: &RocketMqConfig) -> Result<Self, Failure> {
-        // On a thread of its own: a runtime can't be entered from within another.
-        let (owner, handle, clients) = std::thread::spawn(build)
-            .join()
-            .unwrap_or_else(|_| Err("the client's runtime panicked at its start".into()))
-            .map_err(Failure::Unavailable)?;
-        Ok(Self {
-            handle,
-            clients,
-            owner: Mutex::new(Some(owner)),
-            name_server: config.name_servers().join(";"),
-            instance_prefix: format!("{}-{}", config.instance_prefix, Uuid::now_v7().simple()),
-            instances: AtomicU64::new(0),
-        })
+        let (work, waiting) = mpsc::channel(WAITING_WORK);
+        let (started, start) = std::sync::mpsc::channel();
+        let name_server = config.name_servers().join(";");
+        let instance_prefix = format!("{}-{}", config.instance_prefix, Uuid::now_v7().simple());
+        let thread = move || match build(name_server, instance_prefix) {
+            Ok((owner, clients)) => {
+                let _ = started.send(Ok(()));
+                serve(owner, clients, waiting);
+            }
+            Err(reason) => drop(started.send(Err(reason))),
+        };
+        std::thread::Builder::new()
+            .name("rocketmq".into())
+            .spawn(thread)
+            .map_err(|error| Failure::unavailable(error.to_string()))?;
+        match start.recv() {
+            Ok(Ok(())) => Ok(Self { work }),
+            Ok(Err(reason)) => Err(Failure::Unavailable(reason)),
+            Err(_) => Err(Failure::unavailable("the client's thread ended at its start")),
+        }
     }
 
-    pub(crate) fn clients(&self) -> Arc<ClientRuntime> {
-        self.clients.clone()
+    /// Moves something onto the thread.
+    pub(crate) fn settle<S: 'static>(
+        &self,
+        make: impl FnOnce(Rc<Clients>) -> S + Send + 'static,
+    ) -> Result<Resident<S>, Failure> {
+        let (work, mut waiting) = mpsc::channel::<WorkOn<S>>(WAITING_WORK);
+        let live = move |clients| {
+            let state = Rc::new(make(clients));
+            async move {
+                while let Some(next) = waiting.recv().await {
+                    tokio::task::spawn_local(next(state.clone()));
+                }
+            }
+            .boxed_local()
+        };
+        self.submit(live)?;
+        Ok(Resident { work })
     }
 
-    /// A name no other client has or will have: address and name are the client's identity on the broker.
+    /// Starts a task on the thread that nobody waits for.
+    pub(crate) fn start_task(&self, task: impl Future<Output = ()> + Send + 'static) -> Result<(), Failure> {
+        self.submit(move |_| task.boxed_local())
+    }
+
+    fn submit(
+        &self,
+        work: impl FnOnce(Rc<Clients>) -> LocalBoxFuture<'static, ()> + Send + 'static,
+    ) -> Result<(), Failure> {
+        self.work
+            .try_send(Box::new(work))
+            .map_err(|_| Failure::unavailable("the client's thread is overloaded or closed"))
+    }
+
+    /// Ends all clients, within the limit.
+    pub(crate) async fn shutdown(&self, limit: Duration) -> Result<(), Failure> {
+        let (ended, end) = oneshot::channel();
+        let ending = move |clients: Rc<Clients>| {
+            async move {
+                let _ = clients.runtime.shutdown_until(ShutdownDeadline::after(limit)).await;
+                let _ = ended.send(());
+            }
+            .boxed_local()
+        };
+        self.submit(ending)?;
+        end.await.map_err(|_| closed())
+    }
+}
+
+impl<S: 'static> Resident<S> {
+    /// Works on the state and waits for the outcome. The work goes on when nobody waits for it any more.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(Rc<S>) -> LocalBoxFuture<'static, T> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let (answered, answer) = oneshot::channel();
+        let work = move |state| {
+            async move {
+                let _ = answered.send(work(state).await);
+            }
+            .boxed_local()
+        };
+        self.work.send(Box::new(work)).await.map_err(|_| closed())?;
+        answer.await.map_err(|_| closed())
+    }
+
+    /// Starts work that nobody waits for; given up when too much is waiting, as only a stuck thread lets happen.
+    pub(crate) fn start(&self, work: impl FnOnce(Rc<S>) -> LocalBoxFuture<'static, ()> + Send + 'static) {
+        let _ = self.work.try_send(Box::new(work));
+    }
+}
+
+impl Clients {
+    pub(crate) fn runtime(&self) -> Arc<ClientRuntime> {
+        self.runtime.clone()
+    }
+
+    pub(crate) fn name_server(&self) -> &str {
+        &self.name_server
+    }
+
+    /// A name no other client has or will have: address and name are a client's identity on the broker.
     pub(crate) fn new_instance_name(&self) -> String {
         let number = self.instances.fetch_add(1, Ordering::Relaxed);
         format!("{}-{number}", self.instance_prefix)
     }
 
     /// The settings of a new client, with a name of its own.
-    pub(crate) fn new_client_config(&self) -> ClientConfig {
+    pub(crate) fn new_config(&self) -> ClientConfig {
         ClientConfig {
             namesrv_addr: Some(self.name_server.clone().into()),
             instance_name: self.new_instance_name().into(),
             ..ClientConfig::default()
-        }
-    }
-
-    /// Starts work on the client's runtime; it goes on when nobody waits for it any more.
-    pub(crate) fn spawn<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
-        self.handle.spawn(work.boxed())
-    }
-
-    /// Runs work on the client's runtime and waits for its end.
-    pub(crate) async fn run<T: Send + 'static>(
-        &self,
-        work: impl Future<Output = T> + Send + 'static,
-    ) -> Result<T, Failure> {
-        self.spawn(work)
-            .await
-            .map_err(|ended| Failure::unavailable(format!("the client ended: {ended}")))
-    }
-
-    /// Ends all clients, and the work that still runs for them.
-    pub(crate) async fn shutdown(&self, limit: Duration) {
-        let Some(owner) = self.owner.lock().unwrap_or_else(PoisonError::into_inner).take() else {
-            return;
-        };
-        let clients = self.clients();
-        let _ = self
-            .run(async move { clients.shutdown_until(ShutdownDeadline::after(limit)).boxed().await })
-            .await;
-        owner.shutdown_background();
-    }
-}
-
-impl Drop for Engine {
-    fn drop(&mut self) {
-        if let Some(owner) = self.owner.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            owner.shutdown_background();
         }
     }
 }
@@ -113,7 +179,7 @@ pub(crate) async fn within<T, E: Into<Failure>>(
     }
 }
 
-fn build() -> Result<(RuntimeOwner, Handle, Arc<ClientRuntime>), String> {
+fn build(name_server: String, instance_prefix: String) -> Result<(RuntimeOwner, Clients), String> {
     let config = RuntimeConfig {
         thread_name: "rocketmq-client".into(),
         ..RuntimeConfig::default()
@@ -122,12 +188,29 @@ fn build() -> Result<(RuntimeOwner, Handle, Arc<ClientRuntime>), String> {
         .map_err(|error| error.to_string())?
         .build()
         .map_err(|error| error.to_string())?;
-    let clients = ClientRuntime::try_new(
+    let runtime = ClientRuntime::try_new(
         owner.root_context().component("client"),
         ClientRuntimeConfig::default(),
         TelemetryRuntimeGuard::noop().handle(),
     )
     .map_err(|error| error.to_string())?;
-    let handle = owner.block_on(async { Handle::current() });
-    Ok((owner, handle, clients))
+    let clients = Clients { runtime, name_server, instance_prefix, instances: AtomicU64::new(0) };
+    Ok((owner, clients))
+}
+
+/// Runs work until there can be no more.
+fn serve(owner: RuntimeOwner, clients: Clients, mut waiting: mpsc::Receiver<Work>) {
+    let clients = Rc::new(clients);
+    let working = LocalSet::new();
+    owner.block_on(working.run_until(async {
+        while let Some(work) = waiting.recv().await {
+            tokio::task::spawn_local(work(clients.clone()));
+        }
+    }));
+    drop(working);
+    owner.shutdown_background();
+}
+
+fn closed() -> Failure {
+    Failure::unavailable("the adapter is closed")
 }

@@ -1,7 +1,9 @@
 //! Sends ordered batches, each to one queue, with a client that is replaced when it fails.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -12,7 +14,7 @@ use rocketmq_model::common::message::message_queue::MessageQueue;
 
 use crate::batch::{self, Prepared};
 use crate::broker::Shared;
-use crate::engine::within;
+use crate::engine::{Clients, Resident, within};
 use crate::failure::Failure;
 use crate::reconnect::Reconnecting;
 
@@ -20,40 +22,65 @@ use crate::reconnect::Reconnecting;
 const ROUTE_POLL: Duration = Duration::from_millis(100);
 
 pub(crate) struct RocketMqProducer {
-    sender: Arc<Sender>,
+    sender: Resident<Sender>,
+    shared: Arc<Shared>,
 }
 
 impl RocketMqProducer {
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        let pause = shared.config.reconnect_pause();
-        Self {
-            sender: Arc::new(Sender { shared, client: Reconnecting::new(pause) }),
-        }
+    pub(crate) fn new(shared: &Arc<Shared>) -> Result<Self, Failure> {
+        let for_sender = shared.clone();
+        let sender = shared.engine.settle(move |clients| Sender {
+            client: Reconnecting::new(for_sender.config.reconnect_pause()),
+            shared: for_sender,
+            clients,
+        })?;
+        Ok(Self { sender, shared: shared.clone() })
     }
 }
 
 #[async_trait]
 impl Producer for RocketMqProducer {
     async fn send(&self, topic: &str, queue: u16, batch: &[OutgoingMessage]) -> Result<(), SendError> {
-        let config = &self.sender.shared.config;
+        let config = &self.shared.config;
         let prepared = batch::prepare(topic, batch, config.max_message_size_bytes)?;
         let runs = batch::split(prepared, config.max_batch_bytes);
-        let (sender, topic) = (self.sender.clone(), topic.to_owned());
-        let sending = async move { sender.send_runs(&topic, queue, runs).await };
-        self.sender.shared.engine.run(sending).await?
+        let topic = topic.to_owned();
+        self.sender
+            .run(move |sender| async move { sender.send_runs(&topic, queue, runs).await }.boxed_local())
+            .await?
     }
 
     async fn close(&self) {
-        if let Some(client) = self.sender.client.take().await {
-            let limit = self.sender.shared.config.close_timeout();
-            let ending = async move { tokio::time::timeout(limit, client.end()).await };
-            let _ = self.sender.shared.engine.run(ending).await;
-        }
+        let ending = |sender: Rc<Sender>| {
+            async move {
+                if let Some(client) = sender.client.take().await {
+                    let _ = tokio::time::timeout(sender.shared.config.close_timeout(), client.end()).await;
+                }
+            }
+            .boxed_local()
+        };
+        let _ = self.sender.run(ending).await;
     }
 }
 
+impl Drop for RocketMqProducer {
+    fn drop(&mut self) {
+        // A producer that was not closed would stay registered, and its tasks running.
+        self.sender.start(|sender| {
+            async move {
+                if let Some(client) = sender.client.take().await {
+                    client.end().await;
+                }
+            }
+            .boxed_local()
+        });
+    }
+}
+
+/// The part that holds clients.
 struct Sender {
     shared: Arc<Shared>,
+    clients: Rc<Clients>,
     client: Reconnecting<Client>,
 }
 
@@ -62,13 +89,13 @@ struct Client {
     producer: DefaultMQProducer,
     /// The epoch of the cluster it was built in.
     epoch: u64,
-    queues: RwLock<HashMap<String, Vec<MessageQueue>>>,
+    queues: RefCell<HashMap<String, Vec<MessageQueue>>>,
 }
 
 impl Sender {
     /// Sends the runs one after the other. One that the broker finds too large is halved, until it is a single message.
     async fn send_runs(
-        self: &Arc<Self>,
+        &self,
         topic: &str,
         queue: u16,
         runs: Vec<Vec<Prepared>>,
@@ -95,7 +122,7 @@ impl Sender {
     }
 
     /// One run, with the configured number of attempts.
-    async fn send_run(self: &Arc<Self>, topic: &str, queue: u16, run: &[Prepared]) -> Result<(), Failure> {
+    async fn send_run(&self, topic: &str, queue: u16, run: &[Prepared]) -> Result<(), Failure> {
         let config = &self.shared.config;
         let mut attempts_left = config.retry_times_when_send_failed;
         loop {
@@ -113,7 +140,7 @@ impl Sender {
         }
     }
 
-    async fn attempt(self: &Arc<Self>, topic: &str, queue: u16, run: &[Prepared]) -> Result<(), Failure> {
+    async fn attempt(&self, topic: &str, queue: u16, run: &[Prepared]) -> Result<(), Failure> {
         let client = self.connected().await?;
         let sent = self.send_with(&client, topic, queue, run).await;
         match sent {
@@ -135,8 +162,7 @@ impl Sender {
         let limit = timeout + timeout / 2;
         let sending = client
             .producer
-            .send_batch_to_queue_with_timeout(messages, target, as_ms(timeout))
-            .boxed();
+            .send_batch_to_queue_with_timeout(messages, target, as_ms(timeout));
         match within(limit, "send", sending).await {
             Ok(result) => match batch::unconfirmed(result.send_status) {
                 None => Ok(()),
@@ -151,7 +177,7 @@ impl Sender {
     }
 
     /// A client of the cluster's present epoch. No client is built while no broker takes connections.
-    async fn connected(self: &Arc<Self>) -> Result<Arc<Client>, Failure> {
+    async fn connected(&self) -> Result<Rc<Client>, Failure> {
         let pause = self.shared.config.reconnect_pause();
         let cluster = self
             .shared
@@ -169,22 +195,22 @@ impl Sender {
 
     async fn connect(&self, epoch: u64) -> Result<Client, Failure> {
         let config = &self.shared.config;
-        let mut producer = DefaultMQProducer::builder(self.shared.engine.clients())
-            .client_config(self.shared.engine.new_client_config())
+        let mut producer = DefaultMQProducer::builder(self.clients.runtime())
+            .client_config(self.clients.new_config())
             .producer_group(config.producer_group.clone())
             .send_msg_timeout(u32::try_from(config.send_message_timeout_ms).unwrap_or(u32::MAX))
             .max_message_size(u32::try_from(config.max_message_size_bytes).unwrap_or(u32::MAX))
             // Attempts are counted here, where each gets a client that did not fail.
             .retry_times_when_send_failed(0)
             .build();
-        within(config.request_timeout(), "producer start", producer.start().boxed()).await?;
-        Ok(Client { producer, epoch, queues: RwLock::default() })
+        within(config.request_timeout(), "producer start", producer.start()).await?;
+        Ok(Client { producer, epoch, queues: RefCell::default() })
     }
 
     /// Ends the client in the background, once, whoever saw it fail.
-    async fn discard(self: &Arc<Self>, failed: &Arc<Client>) {
+    async fn discard(&self, failed: &Rc<Client>) {
         if let Some(failed) = self.client.discard(failed).await {
-            self.shared.engine.spawn(async move { failed.end().await });
+            tokio::task::spawn_local(async move { failed.end().await });
         }
     }
 
@@ -210,7 +236,7 @@ impl Sender {
             return Ok(known);
         }
         let mut producer = client.producer.clone();
-        let asked = producer.fetch_publish_message_queues(topic).boxed();
+        let asked = producer.fetch_publish_message_queues(topic);
         let mut route = match within(self.shared.config.request_timeout(), "topic route", asked).await {
             // The client gives no code to a topic without queues, nor to one that is unknown on some paths.
             Err(Failure::Unavailable(reason)) if self.shared.cluster.now().is_up() => {
@@ -235,19 +261,19 @@ impl Sender {
 
 impl Client {
     fn known(&self, topic: &str) -> Option<Vec<MessageQueue>> {
-        self.queues.read().unwrap_or_else(PoisonError::into_inner).get(topic).cloned()
+        self.queues.borrow().get(topic).cloned()
     }
 
     fn remember(&self, topic: &str, route: Vec<MessageQueue>) {
-        self.queues.write().unwrap_or_else(PoisonError::into_inner).insert(topic.to_owned(), route);
+        self.queues.borrow_mut().insert(topic.to_owned(), route);
     }
 
     fn forget(&self, topic: &str) {
-        self.queues.write().unwrap_or_else(PoisonError::into_inner).remove(topic);
+        self.queues.borrow_mut().remove(topic);
     }
 
     async fn end(&self) {
-        self.producer.clone().shutdown().boxed().await;
+        self.producer.clone().shutdown().await;
     }
 }
 

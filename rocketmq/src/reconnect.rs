@@ -1,7 +1,7 @@
 //! A client that is replaced by a new one when it failed, one attempt at a time and not too often.
 
 use std::future::Future;
-use std::sync::Arc;
+use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::sync::Mutex;
@@ -15,7 +15,7 @@ pub(crate) struct Reconnecting<C> {
 }
 
 struct Slot<C> {
-    current: Option<Arc<C>>,
+    current: Option<Rc<C>>,
     last_attempt: Option<Instant>,
 }
 
@@ -29,7 +29,7 @@ impl<C> Reconnecting<C> {
 
     /// The client, built now when there is none. Callers that come while it is built wait for it; failed attempts are at
     /// least the pause apart.
-    pub(crate) async fn get<F>(&self, build: impl FnOnce() -> F) -> Result<Arc<C>, Failure>
+    pub(crate) async fn get<F>(&self, build: impl FnOnce() -> F) -> Result<Rc<C>, Failure>
     where
         F: Future<Output = Result<C, Failure>>,
     {
@@ -41,22 +41,22 @@ impl<C> Reconnecting<C> {
             tokio::time::sleep_until(last + self.pause).await;
         }
         slot.last_attempt = Some(Instant::now());
-        let built = Arc::new(build().await?);
+        let built = Rc::new(build().await?);
         slot.current = Some(built.clone());
         Ok(built)
     }
 
     /// Takes the client out if it still is the given one, so that the first of many who saw it fail ends it.
-    pub(crate) async fn discard(&self, failed: &Arc<C>) -> Option<Arc<C>> {
+    pub(crate) async fn discard(&self, failed: &Rc<C>) -> Option<Rc<C>> {
         let mut slot = self.slot.lock().await;
         match &slot.current {
-            Some(current) if Arc::ptr_eq(current, failed) => slot.current.take(),
+            Some(current) if Rc::ptr_eq(current, failed) => slot.current.take(),
             _ => None,
         }
     }
 
     /// Takes the client out, whichever it is.
-    pub(crate) async fn take(&self) -> Option<Arc<C>> {
+    pub(crate) async fn take(&self) -> Option<Rc<C>> {
         self.slot.lock().await.current.take()
     }
 }

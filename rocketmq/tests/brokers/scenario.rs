@@ -1,6 +1,5 @@
 //! What the tests have in common: names, messages, patience.
 
-use std::future::Future;
 use std::time::{Duration, Instant};
 
 use messaging::{Broker, Consumer, Delivery, OutgoingMessage, QueueRef};
@@ -23,7 +22,7 @@ pub fn unique(name: &str) -> String {
 
 pub async fn topic(broker: &RocketMqBroker, name: &str) -> String {
     let topic = unique(name);
-    eventually("create the topic", || broker.create_topics(&[&topic], QUEUES)).await;
+    eventually("create the topic", async || broker.create_topics(&[&topic], QUEUES).await).await;
     topic
 }
 
@@ -75,10 +74,7 @@ pub fn next_offsets(deliveries: &[Delivery]) -> Vec<(QueueRef, i64)> {
     offsets.into_iter().collect()
 }
 
-pub async fn eventually<T, E: std::fmt::Debug, F: Future<Output = Result<T, E>>>(
-    what: &str,
-    mut attempt: impl FnMut() -> F,
-) -> T {
+pub async fn eventually<T, E: std::fmt::Debug>(what: &str, attempt: impl AsyncFn() -> Result<T, E>) -> T {
     let give_up_at = Instant::now() + PATIENCE;
     loop {
         match attempt().await {
@@ -90,6 +86,5 @@ pub async fn eventually<T, E: std::fmt::Debug, F: Future<Output = Result<T, E>>>
 }
 
 pub async fn until_reachable(broker: &RocketMqBroker) {
-    eventually("reach the broker", || async { if broker.is_reachable().await { Ok(()) } else { Err("unreachable") } })
-        .await;
+    eventually("reach the broker", async || broker.is_reachable().await.then_some(()).ok_or("unreachable")).await;
 }
