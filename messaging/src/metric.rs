@@ -33,8 +33,8 @@ impl Outcome {
     }
 }
 
-/// Registers every series of a consumer group. [`crate::ConsumerRuntime::new`] calls it; so may a process that answers for
-/// groups that run elsewhere.
+/// Registers every series of a consumer group. [`crate::ConsumerRuntime::new`] calls it; so does any process that should
+/// show groups that run elsewhere.
 pub fn init(group: &str, topics: &[Topic]) {
     describe_counter!(MESSAGES, "Deliveries by what became of them");
     describe_histogram!(PROCESS_DURATION, "Seconds from handing a batch to the handler until all of it has an outcome");
@@ -46,8 +46,9 @@ pub fn init(group: &str, topics: &[Topic]) {
         }
         drop(process_duration(group, *topic));
     }
-    up(group, false);
-    gauge!(DEAD_LETTERS, "group" => group.to_owned()).set(f64::NAN);
+    for name in [UP, DEAD_LETTERS] {
+        gauge!(name, "group" => group.to_owned()).set(f64::NAN);
+    }
 }
 
 pub(crate) fn count(group: &str, topic: Topic, outcome: Outcome) {

@@ -85,6 +85,7 @@ impl ConsumerRuntime {
     ) -> ConsumerRuntime {
         let group = consumer_group(handler.name());
         metric::init(&group, handler.topics());
+        metric::up(&group, false);
         ConsumerRuntime {
             connection: Connection::new(broker, &group, handler.topics(), &config),
             pool,

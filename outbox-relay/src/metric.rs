@@ -17,7 +17,7 @@ const CIRCUIT_STATE: &str = "ledger_circuit_state";
 
 const FAILURE_REASONS: [&str; 4] = ["unavailable", "unknown_topic", "too_large", "rejected"];
 
-/// Registers every series of outbox and relay. The relay calls it; so may a process that answers for it.
+/// Registers every series of outbox and relay. The relay calls it; so does any process that should show them.
 pub fn init() {
     describe_gauge!(PENDING, "Outbox rows that the broker has not confirmed");
     describe_gauge!(OLDEST_UNSENT_AGE, "Seconds since the oldest of them was recorded; 0 when there is none");
@@ -34,7 +34,7 @@ pub fn init() {
         drop(histogram!(SEND_DURATION, "topic" => topic.name()));
     }
     gauge!(OLDEST_UNSENT_AGE).set(f64::NAN);
-    circuit(CircuitState::Closed);
+    gauge!(CIRCUIT_STATE, "dependency" => "broker").set(f64::NAN);
 }
 
 pub(crate) fn sent(topic: Topic, messages: usize, took: Duration, failure: Option<&SendError>) {

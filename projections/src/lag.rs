@@ -2,11 +2,16 @@
 
 use std::time::Duration;
 
+use metrics::{counter, describe_counter, describe_gauge, gauge};
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
 use crate::{NAMES, ProjectionError};
 
+const LAG_EVENTS: &str = "ledger_projection_lag_events";
+const LAG_SECONDS: &str = "ledger_projection_lag_seconds";
+const STOPPED: &str = "ledger_projection_stopped";
+const EVENTS: &str = "ledger_projection_events_total";
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Where one projection stands, all of it read in one snapshot.
@@ -38,11 +43,15 @@ pub async fn lag(pool: &PgPool) -> Result<Vec<ProjectionLag>, ProjectionError> {
 
 /// Puts the metrics there before anything is known: a lag that isn't known is NaN, never 0.
 pub fn describe_metrics() {
+    describe_gauge!(LAG_EVENTS, "Events between the ledger's head and the checkpoint");
+    describe_gauge!(LAG_SECONDS, "Age of the oldest event not yet applied; 0 when there is none");
+    describe_gauge!(STOPPED, "1 while the projection fails and waits to try again");
+    describe_counter!(EVENTS, "Events applied");
     for name in NAMES {
-        metrics::gauge!("ledger_projection_lag_events", "projection" => name).set(f64::NAN);
-        metrics::gauge!("ledger_projection_lag_seconds", "projection" => name).set(f64::NAN);
-        metrics::gauge!("ledger_projection_stopped", "projection" => name).set(0.0);
-        metrics::counter!("ledger_projection_events_total", "projection" => name).absolute(0);
+        gauge!(LAG_EVENTS, "projection" => name).set(f64::NAN);
+        gauge!(LAG_SECONDS, "projection" => name).set(f64::NAN);
+        gauge!(STOPPED, "projection" => name).set(0.0);
+        counter!(EVENTS, "projection" => name).absolute(0);
     }
 }
 
@@ -66,6 +75,6 @@ pub async fn report(pool: PgPool, shutdown: CancellationToken) {
 
 fn set(projection: &str, events: f64, seconds: f64) {
     let projection = projection.to_owned();
-    metrics::gauge!("ledger_projection_lag_events", "projection" => projection.clone()).set(events);
-    metrics::gauge!("ledger_projection_lag_seconds", "projection" => projection).set(seconds);
+    gauge!(LAG_EVENTS, "projection" => projection.clone()).set(events);
+    gauge!(LAG_SECONDS, "projection" => projection).set(seconds);
 }

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use domain::Mode;
 use event_store::{CommandError, Committed};
-use metrics::{counter, histogram};
+use metrics::{counter, describe_counter, describe_histogram, histogram};
 
 const COMMANDS: &str = "ledger_commands_total";
 const DURATION: &str = "ledger_command_duration_seconds";
@@ -31,8 +31,10 @@ const NAMES: [&str; 18] = [
     "record_handled",
 ];
 
-/// Has the counters of all commands there from the start, at 0.
+/// Has the series of all commands there from the start.
 pub fn register_metrics() {
+    describe_counter!(COMMANDS, "Commands by outcome and mode");
+    describe_histogram!(DURATION, "Seconds from the request to the durable answer");
     for name in NAMES {
         for outcome in ["accepted", "rejected"] {
             counter!(COMMANDS, "command" => name, "outcome" => outcome, "mode" => Mode::Async.as_str()).increment(0);
