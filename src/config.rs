@@ -503,6 +503,7 @@ mod tests {
             ("[rocketmq]\nname_server = \"nowhere\"", "rocketmq.name_server"),
             ("[rocketmq.consumer]\nconsume_thread_max = 1", "rocketmq.consumer.consume_thread_max"),
             ("[relay]\nlease_ttl_ms = 1", "relay.lease_ttl_ms"),
+            ("[consumer]\ndead_letter_retention_seconds = 0", "consumer.dead_letter_retention_seconds"),
             ("[auth]\ntoken_key = \"short\"", "auth.token_key"),
             ("[payment]\ncallback_secret = \"secret\"", "payment.callback_secret"),
             ("[database]\nurl = \"mysql://x\"", "database.url"),
