@@ -98,6 +98,9 @@ begin
     from store.ledger_batch b where b.batch_id = this_batch;
     known := found;
     if known then
+        -- The first answer may have been lost while the commit waited for a synchronous standby; a read would not wait
+        -- for it. This writes a record, so that its commit waits until the standby has it and all before it.
+        perform pg_logical_emit_message(true, 'order-ledger', this_batch::text);
         return;
     end if;
 

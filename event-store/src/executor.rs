@@ -12,7 +12,7 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Duration, interval};
+use tokio::time::{Duration, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::batch::{Batch, BatchRunner, Finished};
@@ -90,6 +90,7 @@ impl Executor {
     /// Ends when no command can come any more and all were answered.
     pub(crate) async fn run(mut self) {
         let mut overdue_check = interval(OVERDUE_CHECK_EVERY);
+        overdue_check.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut is_open, mut is_closing) = (true, false);
         loop {
             self.start_batches();
@@ -118,9 +119,13 @@ impl Executor {
         }
     }
 
+    fn max_batch(&self) -> usize {
+        self.config.max_batch_commands.max(1)
+    }
+
     /// Enough to choose from when the first in line must wait for a stream.
     fn max_waiting(&self) -> usize {
-        self.config.max_batch_commands * 4
+        self.max_batch() * 4
     }
 
     fn take_in(&mut self, first: Queued) {
@@ -148,7 +153,7 @@ impl Executor {
             let is_contended = |queued: &Queued| {
                 !contended.is_empty() && queued.command.streams.iter().any(|s| contended.contains(&s.stream_id))
             };
-            let max_commands = self.config.max_batch_commands;
+            let max_commands = self.max_batch();
             let commands =
                 self.waiting.take_batch(max_commands, &busy, |queued| is_contended(queued) == takes_contended);
             if !commands.is_empty() {

@@ -31,7 +31,8 @@ pub struct LedgerConfig {
     pub max_wait_ms: u64,
     /// How long an append may wait for another process's append.
     pub lock_timeout_ms: u64,
-    /// How long to wait for the answer to one send of an append before the connection is given up.
+    /// How long to wait for a connection, a load, or the answer to one send of an append, before the connection is given
+    /// up.
     pub append_timeout_ms: u64,
     /// How long an append of unknown outcome is sent again before its commands are answered `Unavailable`.
     pub outcome_timeout_ms: u64,

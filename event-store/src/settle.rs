@@ -46,11 +46,16 @@ pub(crate) fn settle(
         let group = plan.groups[index];
         if let Some(record) = duplicates[index].take() {
             queued.fail(CommandError::Duplicate(record));
+        } else if verdict.known && matches!(decision, Decision::Rejected(_)) && !queued.command.keys.is_empty() {
+            // Whether it repeats an accepted command was said in the answer that was lost.
+            settlement.redo.push(queued);
         } else if !refused.contains(&group) {
             answer(queued, decision, position_of(plan.last_events[index], &positions));
         } else {
-            queued.conflicts += u32::from(conflicted.contains(&group));
-            queued.command.expect_existing_streams();
+            if conflicted.contains(&group) {
+                queued.conflicts += 1;
+                queued.command.expect_existing_streams();
+            }
             if queued.conflicts >= max_attempts {
                 queued.fail(CommandError::Contended);
             } else {

@@ -6,17 +6,20 @@ use chrono::{DateTime, Utc};
 use domain::{
     Decider, FulfilmentRejection, NotificationRejection, OrderRejection, PaymentRejection, Rejection, StockRejection,
 };
+use thiserror::Error;
 use uuid::Uuid;
 
 use crate::slot::StreamSlot;
 use crate::stream::{EncodedEvent, StreamState, encode_event, is_stream_of};
 
 /// Why a decision had no effect.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Error)]
 pub enum Refusal {
     /// A rule of the domain.
+    #[error("rejected: {}", .0.code())]
     Rejected(Rejection),
     /// The decision is written wrongly: it used a stream it had not declared, or published without an event.
+    #[error("fault: {0}")]
     Fault(String),
 }
 

@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 
 use crate::support::{Database, Tally, add, command, eventually, pool};
 
-const WRITERS: usize = 8;
+const WRITERS: usize = 16;
 const CALLERS: usize = 8;
 const WINNER_AT: usize = 400;
 
