@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Settings of the adapter. [`Default`] has the document's values.
+/// Settings of the adapter, each with a [`Default`].
 #[derive(Debug, Clone)]
 pub struct RocketMqConfig {
     /// `host:port`, several separated by `;`.

@@ -1,7 +1,7 @@
 //! The broker port of `messaging`, spoken with RocketMQ (Apache's 5.x, or the Rust broker of `embedded-broker`).
 //!
 //! The client library has habits that would cost messages or minutes. Each is dealt with in one place here, and has a
-//! test in `tests/traps.rs`:
+//! test in `tests/brokers/traps.rs`:
 //!
 //! | habit of the client | dealt with in |
 //! |---|---|
