@@ -148,13 +148,13 @@ pub(crate) async fn append(
             Err(error) => Failure::Retry(error.to_string()),
         };
         let reason = match failure {
-            Failure::Data { .. } | Failure::Defect(_) => return Err(failure),
-            Failure::Refused(_) if sent.is_none() => return Err(failure),
+            Failure::Data { .. } => return Err(failure),
+            Failure::Defect(_) | Failure::Refused(_) if sent.is_none() => return Err(failure),
             Failure::Unknown(reason) => {
                 metrics::counter!("ledger_appends_resent_total").increment(1);
                 sent.get_or_insert(reason).clone()
             }
-            Failure::Refused(reason) | Failure::Retry(reason) => reason,
+            Failure::Defect(reason) | Failure::Refused(reason) | Failure::Retry(reason) => reason,
         };
         connection.give_up();
         let patience_ms = if sent.is_some() { config.outcome_timeout_ms } else { config.max_wait_ms };
