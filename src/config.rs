@@ -423,11 +423,9 @@ impl Config {
     /// The effective values, secrets masked.
     pub fn masked(&self) -> Config {
         let mut masked = self.clone();
-        for secret in [
-            &mut masked.auth.token_key,
-            &mut masked.payment.callback_secret,
-            &mut masked.payment.provider_api_key,
-        ] {
+        for secret in
+            [&mut masked.auth.token_key, &mut masked.payment.callback_secret, &mut masked.payment.provider_api_key]
+        {
             if secret.is_some() {
                 *secret = Some(MASK.into());
             }

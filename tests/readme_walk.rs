@@ -47,9 +47,5 @@ fn script_of_last_query(script: &str) -> String {
 fn bash(script: &str) -> Output {
     let directory = std::path::Path::new(support::binary()).parent().unwrap();
     let path = format!("{}:{}", directory.display(), std::env::var("PATH").unwrap());
-    Command::new("timeout")
-        .args(["60", "bash", "-euo", "pipefail", "-c", script])
-        .env("PATH", path)
-        .output()
-        .unwrap()
+    Command::new("timeout").args(["60", "bash", "-euo", "pipefail", "-c", script]).env("PATH", path).output().unwrap()
 }

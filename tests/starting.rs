@@ -25,7 +25,11 @@ fn a_taken_port_is_named() {
         &[("LEDGER__DATA_DIR", directory.path().to_str().unwrap()), ("LEDGER__HTTP__LISTEN", &address)],
     );
     assert_eq!(output.status.code(), Some(1));
-    assert!(stderr(&output).contains(&address) && stderr(&output).contains("LEDGER__HTTP__LISTEN"), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains(&address) && stderr(&output).contains("LEDGER__HTTP__LISTEN"),
+        "{}",
+        stderr(&output)
+    );
 }
 
 #[test]

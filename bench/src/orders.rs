@@ -43,14 +43,18 @@ impl OrdersBench {
         let elapsed = started.elapsed();
         let baseline = self.baseline(server_url).await?;
 
-        let mut report =
-            Report::new(format!("orders: {} whole orders over REST, {} callers, one ticket type", self.orders, self.callers));
+        let mut report = Report::new(format!(
+            "orders: {} whole orders over REST, {} callers, one ticket type",
+            self.orders, self.callers
+        ));
         report.add("accepted (202)", &[sample(&timings, elapsed, |timing| timing.accepted)]);
         report.add("decided (stock held)", &[sample(&timings, elapsed, |timing| timing.decided)]);
         report.add("confirmed (paid, deducted)", &[sample(&timings, elapsed, |timing| timing.confirmed)]);
         report.add("row-lock transaction, nothing else", &[baseline]);
         report.compare("confirmed (paid, deducted)", "row-lock transaction, nothing else", 0.0);
-        report.note("The baseline takes a ticket in one transaction: no HTTP, broker, payment, read model or notification.");
+        report.note(
+            "The baseline takes a ticket in one transaction: no HTTP, broker, payment, read model or notification.",
+        );
         Ok(report)
     }
 
@@ -125,7 +129,8 @@ impl OrdersBench {
         let database = BenchDatabase::create(server_url).await?;
         let pool = database.pool(self.callers as u32).await?;
         sqlx::raw_sql(ROW_LOCK_SCHEMA).execute(&pool).await?;
-        let sample = row_lock_transaction(&pool, Load { callers: self.callers, duration: Duration::from_secs(3) }).await;
+        let sample =
+            row_lock_transaction(&pool, Load { callers: self.callers, duration: Duration::from_secs(3) }).await;
         pool.close().await;
         database.drop().await?;
         Ok(sample)

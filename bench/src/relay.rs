@@ -87,13 +87,12 @@ impl RelayBench {
         let started = Instant::now();
         let (mut last, mut seen) = (0_i64, 0_u64);
         loop {
-            let rows: Vec<(i64, String, String)> = sqlx::query_as(
-                "select id, key, body from bench.outbox where id > $1 order by id limit $2",
-            )
-            .bind(last)
-            .bind(CURSOR_BATCH)
-            .fetch_all(pool)
-            .await?;
+            let rows: Vec<(i64, String, String)> =
+                sqlx::query_as("select id, key, body from bench.outbox where id > $1 order by id limit $2")
+                    .bind(last)
+                    .bind(CURSOR_BATCH)
+                    .fetch_all(pool)
+                    .await?;
             let Some((id, _, _)) = rows.last() else { break };
             (last, seen) = (*id, seen + rows.len() as u64);
             sqlx::query("update bench.cursor set id = $1").bind(last).execute(pool).await?;

@@ -62,7 +62,8 @@ impl Report {
     }
 
     pub fn table(&self) -> String {
-        let mut table = format!("{}\n\n{:<44} {:>12} {:>10} {:>10}\n", self.title, "", "per second", "p50 ms", "p99 ms");
+        let mut table =
+            format!("{}\n\n{:<44} {:>12} {:>10} {:>10}\n", self.title, "", "per second", "p50 ms", "p99 ms");
         for row in &self.rows {
             table.push_str(&format!(
                 "{:<44} {:>12.0} {:>10.2} {:>10.2}",

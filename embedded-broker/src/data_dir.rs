@@ -23,9 +23,7 @@ pub(crate) fn claim(data_dir: &Path) -> Result<Claim, EmbeddedBrokerError> {
     let lock = File::create(data_dir.join("broker.lock")).map_err(unwritable)?;
     match lock.try_lock() {
         Ok(()) => Ok(Claim { _lock: lock }),
-        Err(TryLockError::WouldBlock) => Err(EmbeddedBrokerError::DataDirInUse {
-            path: data_dir.to_path_buf(),
-        }),
+        Err(TryLockError::WouldBlock) => Err(EmbeddedBrokerError::DataDirInUse { path: data_dir.to_path_buf() }),
         Err(TryLockError::Error(error)) => Err(unwritable(error)),
     }
 }

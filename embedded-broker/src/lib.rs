@@ -117,10 +117,7 @@ fn run_boxed(
                 return Err(error);
             }
         };
-        ready(Ready {
-            name_server: config.name_server(),
-            start_ms: started.elapsed().as_millis(),
-        });
+        ready(Ready { name_server: config.name_server(), start_ms: started.elapsed().as_millis() });
         shutdown.await;
         // The broker unregisters at the name server, so it goes first.
         broker.shutdown().await;
@@ -135,12 +132,6 @@ fn run_boxed(
 
 fn runtime() -> Result<RuntimeOwner, EmbeddedBrokerError> {
     let failed = |error: &dyn std::fmt::Display| EmbeddedBrokerError::Runtime(error.to_string());
-    let config = RuntimeConfig {
-        thread_name: "embedded-mq".into(),
-        ..RuntimeConfig::broker_default()
-    };
-    RuntimeOwner::plan(config)
-        .map_err(|error| failed(&error))?
-        .build()
-        .map_err(|error| failed(&error))
+    let config = RuntimeConfig { thread_name: "embedded-mq".into(), ..RuntimeConfig::broker_default() };
+    RuntimeOwner::plan(config).map_err(|error| failed(&error))?.build().map_err(|error| failed(&error))
 }

@@ -52,23 +52,18 @@ pub(crate) async fn start(
         bind_address: config.listen.to_string(),
         ..ServerConfig::default()
     };
-    let bootstrap = Builder::new(
-        owner.root_context().component("embedded-name-server"),
-        TelemetryRuntimeGuard::noop().handle(),
-    )
-    .set_name_server_config(settings)
-    .set_server_config(server)
-    .set_tokio_client_config(TransportClientConfig::default())
-    .build();
+    let bootstrap =
+        Builder::new(owner.root_context().component("embedded-name-server"), TelemetryRuntimeGuard::noop().handle())
+            .set_name_server_config(settings)
+            .set_server_config(server)
+            .set_tokio_client_config(TransportClientConfig::default())
+            .build();
     let (stop, stopped) = oneshot::channel::<()>();
     let task = tokio::spawn(async move {
         let until_stopped = async move {
             let _ = stopped.await;
         };
-        bootstrap
-            .boot_with_shutdown(until_stopped)
-            .await
-            .map_err(|error| error.to_string())
+        bootstrap.boot_with_shutdown(until_stopped).await.map_err(|error| error.to_string())
     });
     wait_until_listening(NameServer { stop, task }, config).await
 }

@@ -67,12 +67,7 @@ pub(crate) fn check(config: &EmbeddedBrokerConfig) -> Result<(), EmbeddedBrokerE
     for (role, port) in wanted {
         probe(config.listen, port).map_err(|error| match error.kind() {
             io::ErrorKind::AddrInUse => EmbeddedBrokerError::PortTaken { role, port, listen: config.listen },
-            _ => EmbeddedBrokerError::PortUnusable {
-                role,
-                port,
-                listen: config.listen,
-                reason: error.to_string(),
-            },
+            _ => EmbeddedBrokerError::PortUnusable { role, port, listen: config.listen, reason: error.to_string() },
         })?;
     }
     Ok(())
@@ -83,9 +78,7 @@ fn probe(listen: IpAddr, port: u16) -> io::Result<()> {
 }
 
 fn seed() -> u64 {
-    let since_epoch = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap_or_default();
+    let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     // The nanoseconds' low bits are the random ones.
     (since_epoch.as_nanos() as u64) ^ (u64::from(std::process::id()) << 32)
 }

@@ -30,20 +30,13 @@ pub(crate) type Masters = BTreeMap<String, String>;
 /// The calls, from any thread.
 pub(crate) struct Admin {
     calls: Resident<Calls>,
-    name_servers: Vec<String>,
-    timeout: Duration,
 }
 
 impl Admin {
     pub(crate) fn start(engine: &Engine, config: &RocketMqConfig) -> Result<Self, Failure> {
         let settings = config.clone();
         let calls = engine.settle(move |clients| Calls::new(clients, &settings))?;
-        Ok(Self { calls, name_servers: config.name_servers(), timeout: config.request_timeout() })
-    }
-
-    /// Whether any of the name servers takes a connection.
-    pub(crate) async fn name_server_answers(&self) -> bool {
-        any_accepts(&self.name_servers, self.timeout).await
+        Ok(Self { calls })
     }
 
     /// The masters the name server knows. None known is an answer too: a name server that has just started.
@@ -54,9 +47,7 @@ impl Admin {
     /// Creates the topic on each master that does not have it, and waits until the name server routes to it.
     pub(crate) async fn create_topic(&self, topic: &str, queues: u16) -> Result<(), Failure> {
         let topic = topic.to_owned();
-        self.calls
-            .run(move |calls| async move { calls.create_topic(&topic, queues).await }.boxed_local())
-            .await?
+        self.calls.run(move |calls| async move { calls.create_topic(&topic, queues).await }.boxed_local()).await?
     }
 
     /// Whether the topic exists: `false` only when every master said so, because "the name server has no route" is also
@@ -168,12 +159,7 @@ impl Calls {
         Ok(lag)
     }
 
-    async fn write_offsets(
-        &self,
-        group: &str,
-        offsets: &[(QueueRef, i64)],
-        masters: &Masters,
-    ) -> Result<(), Failure> {
+    async fn write_offsets(&self, group: &str, offsets: &[(QueueRef, i64)], masters: &Masters) -> Result<(), Failure> {
         let calls = offsets.iter().map(|(queue, next_offset)| {
             let (group, queue, next_offset) = (group.to_owned(), queue.clone(), *next_offset);
             async move {
@@ -206,9 +192,7 @@ impl Calls {
         self.call("consume stats", move |client| async move {
             let client = client.read().await;
             let topic = Some(wanted.clone().into());
-            let stats = client
-                .examine_consume_stats(group.into(), topic, None, Some(address.into()), None)
-                .await?;
+            let stats = client.examine_consume_stats(group.into(), topic, None, Some(address.into()), None).await?;
             let mut lag = None;
             for (queue, offsets) in stats.get_offset_table() {
                 if queue.topic().as_str() == wanted {

@@ -20,11 +20,7 @@ pub(crate) struct Prepared {
 }
 
 /// Makes the client's messages; nothing is sent when one of them is over the limit.
-pub(crate) fn prepare(
-    topic: &str,
-    batch: &[OutgoingMessage],
-    limit_bytes: usize,
-) -> Result<Vec<Prepared>, SendError> {
+pub(crate) fn prepare(topic: &str, batch: &[OutgoingMessage], limit_bytes: usize) -> Result<Vec<Prepared>, SendError> {
     batch.iter().map(|message| prepare_one(topic, message, limit_bytes)).collect()
 }
 
@@ -67,25 +63,16 @@ fn prepare_one(topic: &str, outgoing: &OutgoingMessage, limit_bytes: usize) -> R
         if value.contains(SEPARATORS) {
             return Err(SendError::Rejected(format!("the property {name} has a character that separates properties")));
         }
-        builder = builder
-            .raw_property(name, value)
-            .map_err(|error| SendError::Rejected(error.to_string()))?;
+        builder = builder.raw_property(name, value).map_err(|error| SendError::Rejected(error.to_string()))?;
     }
     let message = builder.build().map_err(|error| SendError::Rejected(error.to_string()))?;
     Ok(Prepared { message, size_bytes })
 }
 
 fn size_of(topic: &str, outgoing: &OutgoingMessage) -> usize {
-    let properties: usize = outgoing
-        .user_properties()
-        .map(|(name, value)| name.len() + value.len() + PROPERTY_OVERHEAD_BYTES)
-        .sum();
-    OVERHEAD_BYTES
-        + topic.len()
-        + outgoing.body.len()
-        + outgoing.keys().len()
-        + outgoing.event_type.len()
-        + properties
+    let properties: usize =
+        outgoing.user_properties().map(|(name, value)| name.len() + value.len() + PROPERTY_OVERHEAD_BYTES).sum();
+    OVERHEAD_BYTES + topic.len() + outgoing.body.len() + outgoing.keys().len() + outgoing.event_type.len() + properties
 }
 
 #[cfg(test)]

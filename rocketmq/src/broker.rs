@@ -30,10 +30,8 @@ impl RocketMqBroker {
     /// Starts the client's runtime and the watch on the brokers. Fails on a wrong setting, not on an absent broker.
     pub fn connect(config: RocketMqConfig) -> Result<Self, ConfigError> {
         config.validate()?;
-        let shared = Shared::start(config).map_err(|failure| ConfigError {
-            key: "client",
-            reason: failure.to_string(),
-        })?;
+        let shared =
+            Shared::start(config).map_err(|failure| ConfigError { key: "client", reason: failure.to_string() })?;
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -82,7 +80,9 @@ impl Broker for RocketMqBroker {
     async fn is_reachable(&self) -> bool {
         let limit = self.shared.config.request_timeout();
         let probe = async {
-            self.shared.admin.name_server_answers().await && self.shared.cluster.up_within(limit).await.is_some()
+            // A name server that lists no broker is of no use, and neither is a listed broker that nobody can reach.
+            let listed = self.shared.admin.masters().await.is_ok_and(|masters| !masters.is_empty());
+            listed && self.shared.cluster.up_within(limit).await.is_some()
         };
         tokio::time::timeout(limit, probe).await.unwrap_or(false)
     }

@@ -1,8 +1,8 @@
-//! Which brokers there are, and which of them take connections right now.
+//! Which brokers there are, and which of them can be worked with right now.
 //!
-//! A connection is held to each master. When the master dies the connection ends at once, and when its port answers again
-//! the epoch rises: clients of an older epoch are replaced by their owners, because a client that lived through an outage
-//! stays silent for up to half a minute.
+//! A connection is held to each master. When the master dies the connection ends at once. When its port answers again, and
+//! the name server lists it again, the epoch rises: clients of an older epoch are replaced by their owners, because a client
+//! that lived through an outage stays silent for up to half a minute, and one built before the broker registered does too.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -21,8 +21,8 @@ use crate::failure::Failure;
 
 /// How often the name server is asked for new masters.
 const DISCOVERY_PERIOD: Duration = Duration::from_secs(5);
-/// The same, as long as it names none that answers.
-const SEARCH_PERIOD: Duration = Duration::from_millis(250);
+/// The same, as long as a known master can't be worked with, or none is known.
+const SEARCH_PERIOD: Duration = Duration::from_millis(200);
 /// How often a dead master's port is tried.
 const PROBE_PERIOD: Duration = Duration::from_millis(100);
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -35,6 +35,9 @@ const RENEWAL_PERIOD: Duration = Duration::from_secs(10);
 pub(crate) struct Cluster {
     pub(crate) masters: Masters,
     /// Addresses of masters that take connections.
+    connected: BTreeSet<String>,
+    /// Those of them that the name server listed since they took the connection. A name server that restarts and has
+    /// forgotten all does not put an end to this.
     up: BTreeSet<String>,
     /// Rises each time a master comes up.
     pub(crate) epoch: u64,
@@ -43,6 +46,36 @@ pub(crate) struct Cluster {
 impl Cluster {
     pub(crate) fn is_up(&self) -> bool {
         !self.up.is_empty()
+    }
+
+    fn is_whole(&self) -> bool {
+        self.is_up() && self.masters.values().all(|address| self.up.contains(address))
+    }
+
+    /// Says whether anything changed.
+    fn listed(&mut self, masters: Masters) -> bool {
+        let came_up: Vec<String> = masters
+            .values()
+            .filter(|address| self.connected.contains(*address) && !self.up.contains(*address))
+            .cloned()
+            .collect();
+        let changed =
+            !came_up.is_empty() || masters.iter().any(|(name, address)| self.masters.get(name) != Some(address));
+        for address in came_up {
+            tracing::info!(broker = address, "the broker is up");
+            self.up.insert(address);
+            self.epoch += 1;
+        }
+        self.masters.extend(masters);
+        changed
+    }
+
+    fn disconnected(&mut self, address: &str) -> bool {
+        let went_down = self.up.remove(address);
+        if went_down {
+            tracing::warn!(broker = address, "the broker is down");
+        }
+        self.connected.remove(address) || went_down
     }
 }
 
@@ -91,25 +124,22 @@ impl Drop for ClusterWatch {
 async fn discover(admin: Arc<Admin>, cluster: Arc<watch::Sender<Cluster>>) {
     let mut watched = BTreeSet::new();
     let mut watches = JoinSet::new();
+    let mut changes = cluster.subscribe();
     loop {
         match admin.masters().await {
-            Ok(masters) if !masters.is_empty() => {
+            Ok(masters) => {
                 for address in masters.values() {
                     if watched.insert(address.clone()) {
                         watches.spawn(watch_master(address.clone(), cluster.clone()));
                     }
                 }
-                cluster.send_if_modified(|known| {
-                    let changed = masters.iter().any(|(name, address)| known.masters.get(name) != Some(address));
-                    known.masters.extend(masters);
-                    changed
-                });
+                cluster.send_if_modified(|known| known.listed(masters));
             }
-            Ok(_) => {}
             Err(failure) => tracing::debug!(%failure, "the name server does not answer"),
         }
-        let period = if cluster.borrow().is_up() { DISCOVERY_PERIOD } else { SEARCH_PERIOD };
-        tokio::time::sleep(period).await;
+        let period = if changes.borrow_and_update().is_whole() { DISCOVERY_PERIOD } else { SEARCH_PERIOD };
+        // A master that just took a connection is looked for in the list at once.
+        let _ = tokio::time::timeout(period, changes.changed()).await;
     }
 }
 
@@ -118,10 +148,12 @@ async fn watch_master(address: String, cluster: Arc<watch::Sender<Cluster>>) {
         let started = Instant::now();
         match connect(&address).await {
             Some(connection) => {
-                mark_up(&cluster, &address);
+                cluster.send_if_modified(|cluster| cluster.connected.insert(address.clone()));
                 hold(connection).await;
             }
-            None => mark_down(&cluster, &address),
+            None => {
+                cluster.send_if_modified(|cluster| cluster.disconnected(&address));
+            }
         }
         tokio::time::sleep_until(started + PROBE_PERIOD).await;
     }
@@ -139,27 +171,6 @@ async fn hold(mut connection: TcpStream) {
     let _ = tokio::time::timeout(RENEWAL_PERIOD, until_ended).await;
 }
 
-fn mark_up(cluster: &watch::Sender<Cluster>, address: &str) {
-    cluster.send_if_modified(|cluster| {
-        let came_up = cluster.up.insert(address.to_owned());
-        if came_up {
-            cluster.epoch += 1;
-            tracing::info!(broker = address, "the broker is up");
-        }
-        came_up
-    });
-}
-
-fn mark_down(cluster: &watch::Sender<Cluster>, address: &str) {
-    cluster.send_if_modified(|cluster| {
-        let went_down = cluster.up.remove(address);
-        if went_down {
-            tracing::warn!(broker = address, "the broker is down");
-        }
-        went_down
-    });
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
@@ -172,20 +183,55 @@ mod tests {
         tokio::time::timeout(SOON, seen.wait_for(wanted)).await.unwrap().unwrap().clone()
     }
 
+    fn masters(address: &str) -> Masters {
+        Masters::from([("a".to_owned(), address.to_owned())])
+    }
+
+    #[test]
+    fn a_master_is_up_once_it_takes_connections_and_is_listed_and_each_return_raises_the_epoch() {
+        let mut cluster = Cluster::default();
+        cluster.listed(masters("a:1"));
+        assert!(!cluster.is_up(), "listed, but nobody answers");
+
+        cluster.connected.insert("a:1".into());
+        assert!(!cluster.is_up(), "it may have taken the connection before it registered");
+        cluster.listed(masters("a:1"));
+        assert!(cluster.is_up());
+        assert_eq!(cluster.epoch, 1);
+
+        cluster.disconnected("a:1");
+        assert!(!cluster.is_up());
+        cluster.connected.insert("a:1".into());
+        cluster.listed(Masters::new());
+        assert!(!cluster.is_up(), "back, but not registered yet");
+        cluster.listed(masters("a:1"));
+        assert_eq!(cluster.epoch, 2);
+    }
+
+    #[test]
+    fn a_name_server_that_forgot_everything_takes_no_master_down() {
+        let mut cluster = Cluster::default();
+        cluster.connected.insert("a:1".into());
+        cluster.listed(masters("a:1"));
+
+        assert!(!cluster.listed(Masters::new()));
+
+        assert!(cluster.is_up());
+    }
+
     #[tokio::test]
-    async fn a_broker_that_comes_back_raises_the_epoch() {
+    async fn the_end_of_a_broker_is_noticed_and_its_return_too() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let (sender, mut seen) = watch::channel(Cluster::default());
         let watching = tokio::spawn(watch_master(address.clone(), Arc::new(sender)));
         let (held, _) = listener.accept().await.unwrap();
-        assert_eq!(changes_to(&mut seen, Cluster::is_up).await.epoch, 1);
+        changes_to(&mut seen, |cluster| !cluster.connected.is_empty()).await;
 
         drop((held, listener));
-        changes_to(&mut seen, |cluster| !cluster.is_up()).await;
+        changes_to(&mut seen, |cluster| cluster.connected.is_empty()).await;
         let _listener = TcpListener::bind(&address).await.unwrap();
-
-        assert_eq!(changes_to(&mut seen, Cluster::is_up).await.epoch, 2);
+        changes_to(&mut seen, |cluster| !cluster.connected.is_empty()).await;
         watching.abort();
     }
 
@@ -196,12 +242,12 @@ mod tests {
         let (sender, mut seen) = watch::channel(Cluster::default());
         let watching = tokio::spawn(watch_master(address, Arc::new(sender)));
         let (idle, _) = listener.accept().await.unwrap();
-        changes_to(&mut seen, Cluster::is_up).await;
+        changes_to(&mut seen, |cluster| !cluster.connected.is_empty()).await;
 
         drop(idle);
         listener.accept().await.unwrap();
 
-        assert_eq!(seen.borrow().epoch, 1);
+        assert!(!seen.has_changed().unwrap(), "it was never seen to be down");
         watching.abort();
     }
 }

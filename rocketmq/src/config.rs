@@ -63,12 +63,7 @@ pub struct ConfigError {
 impl RocketMqConfig {
     /// The name servers' addresses, each `host:port`.
     pub(crate) fn name_servers(&self) -> Vec<String> {
-        self.name_server
-            .split(';')
-            .map(str::trim)
-            .filter(|address| !address.is_empty())
-            .map(str::to_owned)
-            .collect()
+        self.name_server.split(';').map(str::trim).filter(|address| !address.is_empty()).map(str::to_owned).collect()
     }
 
     pub(crate) fn validate(&self) -> Result<(), ConfigError> {

@@ -73,9 +73,7 @@ impl Consumer for RocketMqConsumer {
 
     async fn commit(&mut self, next_offsets: &[(QueueRef, i64)]) -> Result<(), BrokerError> {
         let next_offsets = next_offsets.to_vec();
-        self.member
-            .run(move |member| async move { member.commit(next_offsets).await }.boxed_local())
-            .await??;
+        self.member.run(move |member| async move { member.commit(next_offsets).await }.boxed_local()).await??;
         Ok(())
     }
 
@@ -97,9 +95,8 @@ impl Consumer for RocketMqConsumer {
 impl Drop for RocketMqConsumer {
     fn drop(&mut self) {
         // A consumer that was not closed would stay a member, and keep its queues from the others.
-        self.member.start(|member| {
-            async move { member.end_client(&mut *member.connection.lock().await) }.boxed_local()
-        });
+        self.member
+            .start(|member| async move { member.end_client(&mut *member.connection.lock().await) }.boxed_local());
     }
 }
 
@@ -247,13 +244,7 @@ fn subscription_expression(tags: &[&str]) -> String {
 }
 
 fn delivery(message: &MessageExt) -> Delivery {
-    let property = |name: &str| {
-        message
-            .properties()
-            .get(name)
-            .map(|value| value.to_string())
-            .unwrap_or_default()
-    };
+    let property = |name: &str| message.properties().get(name).map(|value| value.to_string()).unwrap_or_default();
     Delivery {
         queue: QueueRef {
             topic: message.topic().to_string(),
@@ -265,11 +256,7 @@ fn delivery(message: &MessageExt) -> Delivery {
         keys: property("KEYS"),
         tags: property("TAGS"),
         body: message.body().map(|body| body.to_vec()).unwrap_or_default(),
-        properties: message
-            .properties()
-            .iter()
-            .map(|(name, value)| (name.to_string(), value.to_string()))
-            .collect(),
+        properties: message.properties().iter().map(|(name, value)| (name.to_string(), value.to_string())).collect(),
     }
 }
 

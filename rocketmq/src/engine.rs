@@ -180,14 +180,9 @@ pub(crate) async fn within<T, E: Into<Failure>>(
 }
 
 fn build(name_server: String, instance_prefix: String) -> Result<(RuntimeOwner, Clients), String> {
-    let config = RuntimeConfig {
-        thread_name: "rocketmq-client".into(),
-        ..RuntimeConfig::default()
-    };
-    let owner = RuntimeOwner::plan(config)
-        .map_err(|error| error.to_string())?
-        .build()
-        .map_err(|error| error.to_string())?;
+    let config = RuntimeConfig { thread_name: "rocketmq-client".into(), ..RuntimeConfig::default() };
+    let owner =
+        RuntimeOwner::plan(config).map_err(|error| error.to_string())?.build().map_err(|error| error.to_string())?;
     let runtime = ClientRuntime::try_new(
         owner.root_context().component("client"),
         ClientRuntimeConfig::default(),

@@ -45,9 +45,7 @@ impl Producer for RocketMqProducer {
         let prepared = batch::prepare(topic, batch, config.max_message_size_bytes)?;
         let runs = batch::split(prepared, config.max_batch_bytes);
         let topic = topic.to_owned();
-        self.sender
-            .run(move |sender| async move { sender.send_runs(&topic, queue, runs).await }.boxed_local())
-            .await?
+        self.sender.run(move |sender| async move { sender.send_runs(&topic, queue, runs).await }.boxed_local()).await?
     }
 
     async fn close(&self) {
@@ -94,12 +92,7 @@ struct Client {
 
 impl Sender {
     /// Sends the runs one after the other. One that the broker finds too large is halved, until it is a single message.
-    async fn send_runs(
-        &self,
-        topic: &str,
-        queue: u16,
-        runs: Vec<Vec<Prepared>>,
-    ) -> Result<(), SendError> {
+    async fn send_runs(&self, topic: &str, queue: u16, runs: Vec<Vec<Prepared>>) -> Result<(), SendError> {
         let mut waiting: Vec<Vec<Prepared>> = runs.into_iter().rev().collect();
         while let Some(mut run) = waiting.pop() {
             match self.send_run(topic, queue, &run).await {
@@ -160,9 +153,7 @@ impl Sender {
         let timeout = self.shared.config.send_timeout();
         // Wide enough for the client's own time-out to be the one that speaks.
         let limit = timeout + timeout / 2;
-        let sending = client
-            .producer
-            .send_batch_to_queue_with_timeout(messages, target, as_ms(timeout));
+        let sending = client.producer.send_batch_to_queue_with_timeout(messages, target, as_ms(timeout));
         match within(limit, "send", sending).await {
             Ok(result) => match batch::unconfirmed(result.send_status) {
                 None => Ok(()),
@@ -278,10 +269,7 @@ impl Client {
 }
 
 fn pick(route: &[MessageQueue], queue: u16) -> Option<MessageQueue> {
-    let candidates: Vec<_> = route
-        .iter()
-        .filter(|candidate| candidate.queue_id() == i32::from(queue))
-        .collect();
+    let candidates: Vec<_> = route.iter().filter(|candidate| candidate.queue_id() == i32::from(queue)).collect();
     let chosen = usize::from(queue).checked_rem(candidates.len())?;
     candidates.get(chosen).map(|queue| (*queue).clone())
 }
@@ -308,9 +296,7 @@ mod tests {
             }
         }
 
-        let brokers: Vec<_> = (0..4)
-            .map(|queue| pick(&route, queue).unwrap().broker_name().to_string())
-            .collect();
+        let brokers: Vec<_> = (0..4).map(|queue| pick(&route, queue).unwrap().broker_name().to_string()).collect();
 
         assert_eq!(brokers, ["a", "b", "a", "b"]);
         assert!(pick(&route, 4).is_none());

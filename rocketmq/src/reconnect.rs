@@ -21,10 +21,7 @@ struct Slot<C> {
 
 impl<C> Reconnecting<C> {
     pub(crate) fn new(pause: Duration) -> Self {
-        Self {
-            slot: Mutex::new(Slot { current: None, last_attempt: None }),
-            pause,
-        }
+        Self { slot: Mutex::new(Slot { current: None, last_attempt: None }), pause }
     }
 
     /// The client, built now when there is none. Callers that come while it is built wait for it; failed attempts are at

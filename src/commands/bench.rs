@@ -85,8 +85,9 @@ async fn measure(url: &str, args: &BenchArgs) -> anyhow::Result<Report> {
 }
 
 async fn whole_orders(config: &Config, args: &BenchArgs, orders: usize) -> anyhow::Result<Report> {
-    let instance = Instance::find(config.data_dir())
-        .ok_or_else(|| anyhow::anyhow!("no instance runs on {}: start `order-ledger up`", config.data_dir().display()))?;
+    let instance = Instance::find(config.data_dir()).ok_or_else(|| {
+        anyhow::anyhow!("no instance runs on {}: start `order-ledger up`", config.data_dir().display())
+    })?;
     let bench = OrdersBench { http: instance.http, token: instance.admin_token, callers: args.callers, orders };
     bench.run(&instance.database_url).await
 }

@@ -15,7 +15,8 @@ const TTL: Duration = Duration::from_secs(24 * 3_600);
 pub fn run(config: Config, args: &TokenArgs) -> Outcome {
     let roles = args.roles.iter().map(|name| parse_role(name)).collect::<Result<Vec<Role>, Failure>>()?;
     let user = UserId::new(args.user).map_err(|error| Failure::Usage(format!("--user: {error}")))?;
-    let key = match config.auth.token_key.clone().or(Secrets::find(config.data_dir()).map(|secrets| secrets.token_key)) {
+    let key = match config.auth.token_key.clone().or(Secrets::find(config.data_dir()).map(|secrets| secrets.token_key))
+    {
         Some(key) => key,
         None => {
             let message = format!(

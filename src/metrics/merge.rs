@@ -47,7 +47,8 @@ fn read(text: &str, families: &mut BTreeMap<String, Family>) {
             families.entry(current.clone()).or_default().kind.get_or_insert_with(|| kind.to_owned());
         } else if let Some((series, value)) = sample(line) {
             let name = series.split('{').next().unwrap_or(series);
-            let family = if name.starts_with(&current) && !current.is_empty() { current.clone() } else { name.to_owned() };
+            let family =
+                if name.starts_with(&current) && !current.is_empty() { current.clone() } else { name.to_owned() };
             add(families.entry(family).or_default(), series, value);
         }
     }
@@ -96,11 +97,9 @@ mod tests {
 
     #[test]
     fn the_parts_of_a_histogram_stay_together() {
-        let text = "# TYPE t histogram\nt_bucket{le=\"1\"} 2\nt_bucket{le=\"+Inf\"} 3\nt_sum 4.5\nt_count 3\n".to_owned();
+        let text =
+            "# TYPE t histogram\nt_bucket{le=\"1\"} 2\nt_bucket{le=\"+Inf\"} 3\nt_sum 4.5\nt_count 3\n".to_owned();
         let merged = merge(&[text.clone(), text]);
-        assert_eq!(
-            merged,
-            "# TYPE t histogram\nt_bucket{le=\"1\"} 4\nt_bucket{le=\"+Inf\"} 6\nt_sum 9\nt_count 6\n"
-        );
+        assert_eq!(merged, "# TYPE t histogram\nt_bucket{le=\"1\"} 4\nt_bucket{le=\"+Inf\"} 6\nt_sum 9\nt_count 6\n");
     }
 }

@@ -116,9 +116,7 @@ impl Servers {
 }
 
 fn prepare_data_dir(path: &Path) -> anyhow::Result<PathBuf> {
-    let fail = || {
-        format!("data directory {} is not writable: set LEDGER__DATA_DIR to one that is", path.display())
-    };
+    let fail = || format!("data directory {} is not writable: set LEDGER__DATA_DIR to one that is", path.display());
     std::fs::create_dir_all(path).with_context(fail)?;
     let path = path.canonicalize().with_context(fail)?;
     let probe = path.join(".writable");

@@ -88,13 +88,8 @@ impl Instance {
     pub fn up(&mut self) {
         assert!(self.child.is_none(), "it runs already");
         let log = File::options().create(true).append(true).open(self.log_path()).unwrap();
-        let child = self
-            .command(&["up"])
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
+        let child =
+            self.command(&["up"]).stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
         self.child = Some(child);
         let since = Instant::now();
         while !self.data_dir().join("up.json").exists() {
@@ -153,7 +148,9 @@ impl Instance {
     pub fn kill_and_await_restart(&self, role: &str) {
         let old = self.pid(role);
         signal(old, libc::SIGKILL);
-        eventually(&format!("{role} to be restarted"), Duration::from_secs(20), || (self.pid(role) != old).then_some(()));
+        eventually(&format!("{role} to be restarted"), Duration::from_secs(20), || {
+            (self.pid(role) != old).then_some(())
+        });
     }
 
     pub fn client(&self) -> Client {

@@ -1,6 +1,5 @@
 //! Apache RocketMQ, started privately by the script in the workspace's `tests/`.
 
-use std::path::Path;
 use std::process::{Command, ExitStatus};
 
 use async_trait::async_trait;
@@ -18,9 +17,13 @@ pub struct ApacheProcess {
 impl ApacheProcess {
     /// `None`, and a line that says so, where Java or Maven are missing.
     pub fn start_if_available(test: &str) -> Option<Self> {
-        if !script("available", &[]).is_ok_and(|status| status.success()) {
-            eprintln!("SKIPPED {test}: Apache RocketMQ needs Java 11 or newer and Maven");
-            return None;
+        match script("available", &[]).unwrap().code() {
+            Some(0) => {}
+            Some(1) => {
+                eprintln!("SKIPPED {test}: Apache RocketMQ needs Java 11 or newer and Maven");
+                return None;
+            }
+            other => panic!("apache-rocketmq.sh available ended with {other:?}"),
         }
         let apache = Self { ports: embedded_broker::free_ports().unwrap(), dir: tempfile::tempdir().unwrap() };
         let ports = [apache.ports.name_server.to_string(), apache.ports.broker.to_string()];
@@ -57,7 +60,7 @@ impl Outage for ApacheProcess {
 }
 
 fn script(command: &str, arguments: &[String]) -> std::io::Result<ExitStatus> {
-    Command::new(Path::new(SCRIPT))
+    Command::new(SCRIPT)
         .arg(command)
         .args(arguments)
         .env("APACHE_ROCKETMQ_OWNER_PID", std::process::id().to_string())

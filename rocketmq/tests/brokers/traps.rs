@@ -7,9 +7,7 @@ use messaging::{Broker, BrokerError, SendError};
 use rocketmq::{RocketMqBroker, RocketMqConfig};
 
 use crate::embedded::{EmbeddedProcess, shared};
-use crate::scenario::{
-    bodies, commit, connect, eventually, message, receive, tagged, topic, unique, until_reachable,
-};
+use crate::scenario::{bodies, commit, connect, eventually, message, receive, tagged, topic, unique, until_reachable};
 
 /// Nothing of the kind has room in it for the client's own 20 and 30 seconds.
 const PROMPT: Duration = Duration::from_secs(3);
@@ -150,11 +148,8 @@ async fn what_the_broker_finds_too_large_is_told_apart_too() {
 
 #[tokio::test]
 async fn a_batch_larger_than_a_call_arrives_whole_and_in_order() {
-    let config = RocketMqConfig {
-        name_server: shared().name_server(),
-        max_batch_bytes: 20_000,
-        ..RocketMqConfig::default()
-    };
+    let config =
+        RocketMqConfig { name_server: shared().name_server(), max_batch_bytes: 20_000, ..RocketMqConfig::default() };
     let broker = RocketMqBroker::connect(config).unwrap();
     let topic = topic(&broker, "split").await;
     let sent: Vec<_> = (0..500).map(|number| message(format!("{number:0>200}"))).collect();
