@@ -12,7 +12,7 @@ use crate::exit::Failure;
 const ENV_PREFIX: &str = "LEDGER__";
 /// The RocketMQ crates tell of every connection and shard at `info`.
 const DEFAULT_LOG_FILTER: &str = "info,rocketmq_auth=warn,rocketmq_broker=warn,rocketmq_client_rust=warn,rocketmq_common=warn,\
-    rocketmq_namesrv=warn,rocketmq_observability=warn,rocketmq_remoting=warn,rocketmq_runtime=warn,rocketmq_store=warn,\
+    rocketmq_namesrv=warn,rocketmq_observability=warn,rocketmq_remoting=warn,rocketmq_runtime=warn,rocketmq_store=error,\
     rocketmq_store_local=warn,rocketmq_transport=warn";
 const MASK: &str = "********";
 

@@ -13,6 +13,8 @@ use crate::{EmbeddedBrokerConfig, EmbeddedBrokerError};
 
 /// Committed offsets reach the disk this often: what a killed broker makes its consumers see again.
 const CONSUMER_OFFSET_FLUSH_MS: u64 = 1_000;
+/// How long a request may wait in the broker before it is refused as "busy".
+const REQUEST_QUEUE_WAIT_MS: u64 = 5_000;
 /// A commit log file. A gigabyte, the default, is a lot to map for a broker on a developer's machine.
 const COMMIT_LOG_FILE_BYTES: usize = 64 * 1024 * 1024;
 /// The disk belongs to its owner: the broker deletes old messages, then refuses new ones, only when it is nearly full.
@@ -56,6 +58,11 @@ fn settings(config: &EmbeddedBrokerConfig) -> Result<ValidatedBrokerConfig, Embe
     // A typing mistake must not become a topic with four queues that nobody reads.
     broker.auto_create_topic_enable = false;
     broker.flush_consumer_offset_interval = CONSUMER_OFFSET_FLUSH_MS;
+    // On a small machine a request waits for the processor now and then. Refusing it after 200 ms, the default, makes
+    // clients ask again and the wait longer; their own time-outs bound it.
+    broker.broker_fast_failure_enable = false;
+    broker.wait_time_mills_in_send_queue = REQUEST_QUEUE_WAIT_MS;
+    broker.wait_time_mills_in_pull_queue = REQUEST_QUEUE_WAIT_MS;
 
     let store = MessageStoreConfig {
         store_type: StoreType::LocalFile,
