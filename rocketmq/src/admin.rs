@@ -3,19 +3,19 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::try_join_all;
 use messaging::QueueRef;
-use rocketmq_client_rust::{ConsumerAdmin, DefaultMQAdminExt, OffsetAdmin, RouteAdmin, TopicAdmin};
+use rocketmq_client_rust::{ClientRuntime, ConsumerAdmin, DefaultMQAdminExt, OffsetAdmin, RouteAdmin, TopicAdmin};
 use rocketmq_model::common::config::TopicConfig;
 use rocketmq_model::common::message::message_queue::MessageQueue;
 use tokio::net::TcpStream;
-use tokio::sync::RwLock;
 
 use crate::config::RocketMqConfig;
-use crate::engine::{Clients, Engine, Resident, within};
+use crate::engine::{Clients, Engine, Resident, end, within};
 use crate::failure::Failure;
 use crate::reconnect::Reconnecting;
 
@@ -81,15 +81,17 @@ impl Admin {
     }
 }
 
-/// Readers call, the one writer ends the client.
-type Client = RwLock<DefaultMQAdminExt>;
+/// An administrative client of the library.
+struct Client {
+    admin: DefaultMQAdminExt,
+    runtime: Arc<ClientRuntime>,
+}
 
 struct Calls {
     clients: Rc<Clients>,
     client: Reconnecting<Client>,
     name_servers: Vec<String>,
     timeout: Duration,
-    close_timeout: Duration,
     route_wait: Duration,
 }
 
@@ -100,14 +102,13 @@ impl Calls {
             client: Reconnecting::new(config.reconnect_pause()),
             name_servers: config.name_servers(),
             timeout: config.request_timeout(),
-            close_timeout: config.close_timeout(),
             route_wait: Duration::from_millis(config.route_wait_ms),
         }
     }
 
     async fn masters(&self) -> Result<Masters, Failure> {
         self.call("cluster info", |client| async move {
-            let info = client.read().await.examine_broker_cluster_info().await?;
+            let info = client.admin.examine_broker_cluster_info().await?;
             let brokers = info.broker_addr_table.unwrap_or_default();
             Ok(brokers
                 .into_iter()
@@ -171,8 +172,7 @@ impl Calls {
                     .map_err(|_| Failure::Rejected(format!("offset {next_offset} is negative")))?;
                 self.call("commit", move |client| async move {
                     let queue = MessageQueue::from_parts(queue.topic, queue.broker, i32::from(queue.queue));
-                    let client = client.read().await;
-                    client.update_consume_offset(address.into(), group.into(), queue, offset).await?;
+                    client.admin.update_consume_offset(address.into(), group.into(), queue, offset).await?;
                     Ok(())
                 })
                 .await
@@ -183,16 +183,16 @@ impl Calls {
 
     async fn close(&self) {
         if let Some(client) = self.client.take().await {
-            let _ = tokio::time::timeout(self.close_timeout, end(client)).await;
+            end(client.runtime.clone()).await;
         }
     }
 
     async fn lag_on(&self, address: &str, group: &str, topic: &str) -> Result<Option<i64>, Failure> {
         let (address, group, wanted) = (address.to_owned(), group.to_owned(), topic.to_owned());
         self.call("consume stats", move |client| async move {
-            let client = client.read().await;
             let topic = Some(wanted.clone().into());
-            let stats = client.examine_consume_stats(group.into(), topic, None, Some(address.into()), None).await?;
+            let stats =
+                client.admin.examine_consume_stats(group.into(), topic, None, Some(address.into()), None).await?;
             let mut lag = None;
             for (queue, offsets) in stats.get_offset_table() {
                 if queue.topic().as_str() == wanted {
@@ -209,8 +209,7 @@ impl Calls {
         let (address, topic) = (address.to_owned(), topic.to_owned());
         let found = self
             .call("topic config", move |client| async move {
-                let client = client.read().await;
-                client.examine_topic_config(address.into(), topic.into()).await?;
+                client.admin.examine_topic_config(address.into(), topic.into()).await?;
                 Ok(())
             })
             .await;
@@ -230,8 +229,7 @@ impl Calls {
             ..TopicConfig::default()
         };
         self.call("create topic", move |client| async move {
-            let client = client.read().await;
-            client.create_and_update_topic_config(address.into(), config).await?;
+            client.admin.create_and_update_topic_config(address.into(), config).await?;
             Ok(())
         })
         .await
@@ -254,7 +252,7 @@ impl Calls {
         let topic = topic.to_owned();
         let route = self
             .call("topic route", move |client| async move {
-                let route = client.read().await.examine_topic_route_info(topic.into()).await?;
+                let route = client.admin.examine_topic_route_info(topic.into()).await?;
                 Ok(route.map_or(0, |route| route.queue_datas.len()))
             })
             .await;
@@ -276,7 +274,7 @@ impl Calls {
             && let Some(failed) = self.client.discard(&client).await
         {
             // Ending it may take its time; the next call must not wait for that.
-            tokio::task::spawn_local(end(failed));
+            tokio::task::spawn_local(end(failed.runtime.clone()));
         }
         answer
     }
@@ -287,15 +285,15 @@ impl Calls {
             let tried = self.name_servers.join(";");
             return Err(Failure::unavailable(format!("no name server answers at {tried}")));
         }
-        let mut client = DefaultMQAdminExt::with_timeout(self.clients.runtime(), self.timeout);
-        *client.client_config_mut() = self.clients.new_config();
-        within(self.timeout, "admin start", client.start()).await?;
-        Ok(RwLock::new(client))
+        let runtime = self.clients.new_runtime()?;
+        let mut admin = DefaultMQAdminExt::with_timeout(runtime.clone(), self.timeout);
+        *admin.client_config_mut() = self.clients.new_config();
+        if let Err(failure) = within(self.timeout, "admin start", admin.start()).await {
+            tokio::task::spawn_local(end(runtime));
+            return Err(failure);
+        }
+        Ok(Client { admin, runtime })
     }
-}
-
-async fn end(client: Rc<Client>) {
-    client.write().await.shutdown().await;
 }
 
 async fn any_accepts(addresses: &[String], limit: Duration) -> bool {

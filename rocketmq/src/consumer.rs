@@ -9,14 +9,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::FutureExt;
 use messaging::{BrokerError, Consumer, Delivery, QueueRef};
-use rocketmq_client_rust::DefaultLitePullConsumer;
+use rocketmq_client_rust::{ClientRuntime, DefaultLitePullConsumer};
 use rocketmq_model::common::consumer::consume_from_where::ConsumeFromWhere;
 use rocketmq_model::common::message::message_ext::MessageExt;
 use rocketmq_model::common::message::message_queue::MessageQueue;
 use tokio::time::Instant;
 
 use crate::broker::Shared;
-use crate::engine::{Clients, Resident, within};
+use crate::engine::{Clients, Resident, end, within};
 use crate::failure::Failure;
 
 /// An idle pull waits this long at the broker. It bounds the time of a shutdown, and is the price of an idle queue.
@@ -80,10 +80,8 @@ impl Consumer for RocketMqConsumer {
     async fn close(self: Box<Self>) {
         let leaving = |member: Rc<Member>| {
             async move {
-                let client = member.connection.lock().await.client.take();
-                if let Some(client) = client {
-                    let limit = member.shared.config.close_timeout();
-                    let _ = tokio::time::timeout(limit, client.consumer.shutdown()).await;
+                if let Some(client) = member.connection.lock().await.client.take() {
+                    end(client.runtime).await;
                 }
             }
             .boxed_local()
@@ -120,6 +118,7 @@ struct Connection {
 
 struct Client {
     consumer: DefaultLitePullConsumer,
+    runtime: Arc<ClientRuntime>,
     /// The epoch of the cluster it was built in.
     epoch: u64,
 }
@@ -193,14 +192,16 @@ impl Member {
             tokio::time::sleep_until(last + self.shared.config.reconnect_pause()).await;
         }
         connection.last_attempt = Some(Instant::now());
-        let consumer = self.connect().await?;
-        connection.client = Some(Client { consumer: consumer.clone(), epoch: cluster.epoch });
+        let client = self.connect(cluster.epoch).await?;
+        let consumer = client.consumer.clone();
+        connection.client = Some(client);
         Ok(consumer)
     }
 
-    async fn connect(&self) -> Result<DefaultLitePullConsumer, Failure> {
+    async fn connect(&self, epoch: u64) -> Result<Client, Failure> {
         let config = &self.shared.config;
-        let consumer = DefaultLitePullConsumer::builder(self.clients.runtime())
+        let runtime = self.clients.new_runtime()?;
+        let consumer = DefaultLitePullConsumer::builder(runtime.clone())
             .name_server_addr(self.clients.name_server())
             .instance_name(self.clients.new_instance_name())
             .consumer_group(self.group.clone())
@@ -211,25 +212,28 @@ impl Member {
             .pull_threshold_for_all(i64::from(config.prefetch_messages))
             .broker_suspend_max_time_millis(as_ms(BROKER_SUSPEND))
             .build()?;
+        let client = Client { consumer, runtime, epoch };
         let started = within(config.request_timeout(), "consumer start", async {
             for topic in &self.topics {
-                consumer.subscribe_with_expression(topic, &self.expression).await?;
+                client.consumer.subscribe_with_expression(topic, &self.expression).await?;
             }
-            consumer.start().await
+            client.consumer.start().await
         })
         .await;
-        if started.is_err() {
-            let failed = consumer.clone();
-            tokio::task::spawn_local(async move { failed.shutdown().await });
+        match started {
+            Ok(()) => Ok(client),
+            Err(failure) => {
+                tokio::task::spawn_local(end(client.runtime));
+                Err(failure)
+            }
         }
-        started.map(|()| consumer)
     }
 
     /// Ends the client in the background. What it fetched was not committed, and comes again with the next one.
     fn end_client(&self, connection: &mut Connection) {
         lock(&self.ready).clear();
         if let Some(client) = connection.client.take() {
-            tokio::task::spawn_local(async move { client.consumer.shutdown().await });
+            tokio::task::spawn_local(end(client.runtime));
         }
     }
 }

@@ -25,6 +25,9 @@ use crate::failure::Failure;
 /// Work that callers may have waiting for the thread; each caller waits for its own.
 const WAITING_WORK: usize = 1_024;
 
+/// How long a client may take to end, after which its connections are cut.
+const END_TIMEOUT: Duration = Duration::from_secs(1);
+
 type Work = Box<dyn FnOnce(Rc<Clients>) -> LocalBoxFuture<'static, ()> + Send>;
 type WorkOn<S> = Box<dyn FnOnce(Rc<S>) -> LocalBoxFuture<'static, ()> + Send>;
 
@@ -35,7 +38,7 @@ pub(crate) struct Engine {
 
 /// What new clients are made from; never leaves the thread.
 pub(crate) struct Clients {
-    runtime: Arc<ClientRuntime>,
+    owner: RuntimeOwner,
     name_server: String,
     /// Unique in the world, so that two processes can't share a client's name either.
     instance_prefix: String,
@@ -54,9 +57,9 @@ impl Engine {
         let name_server = config.name_servers().join(";");
         let instance_prefix = format!("{}-{}", config.instance_prefix, Uuid::now_v7().simple());
         let thread = move || match build(name_server, instance_prefix) {
-            Ok((owner, clients)) => {
+            Ok(clients) => {
                 let _ = started.send(Ok(()));
-                serve(owner, clients, waiting);
+                serve(clients, waiting);
             }
             Err(reason) => drop(started.send(Err(reason))),
         };
@@ -104,12 +107,12 @@ impl Engine {
             .map_err(|_| Failure::unavailable("the client's thread is overloaded or closed"))
     }
 
-    /// Ends all clients, within the limit.
+    /// Ends what clients still run, within the limit.
     pub(crate) async fn shutdown(&self, limit: Duration) -> Result<(), Failure> {
         let (ended, end) = oneshot::channel();
         let ending = move |clients: Rc<Clients>| {
             async move {
-                let _ = clients.runtime.shutdown_until(ShutdownDeadline::after(limit)).await;
+                let _ = clients.owner.shutdown_tasks_until(ShutdownDeadline::after(limit)).await;
                 let _ = ended.send(());
             }
             .boxed_local()
@@ -143,8 +146,11 @@ impl<S: 'static> Resident<S> {
 }
 
 impl Clients {
-    pub(crate) fn runtime(&self) -> Arc<ClientRuntime> {
-        self.runtime.clone()
+    /// A runtime for one client alone, which [`end`] ends with it.
+    pub(crate) fn new_runtime(&self) -> Result<Arc<ClientRuntime>, Failure> {
+        let scope = self.owner.root_context().component("client");
+        let telemetry = TelemetryRuntimeGuard::noop().handle();
+        Ok(ClientRuntime::try_new(scope, ClientRuntimeConfig::default(), telemetry)?)
     }
 
     pub(crate) fn name_server(&self) -> &str {
@@ -167,6 +173,13 @@ impl Clients {
     }
 }
 
+/// Ends a client by its runtime. It says good-bye to the broker, and does not wait for pulls that the broker holds, as the
+/// client's own shutdown does: five seconds at Apache's, in which nobody else gets its queues. Never given up half-way: a
+/// client that did not say good-bye stays a member of its group for as long as the process lives.
+pub(crate) async fn end(runtime: Arc<ClientRuntime>) {
+    let _ = runtime.shutdown_until(ShutdownDeadline::after(END_TIMEOUT)).await;
+}
+
 /// Bounds a call: the client's own time-outs start late, and not everywhere.
 pub(crate) async fn within<T, E: Into<Failure>>(
     limit: Duration,
@@ -179,31 +192,27 @@ pub(crate) async fn within<T, E: Into<Failure>>(
     }
 }
 
-fn build(name_server: String, instance_prefix: String) -> Result<(RuntimeOwner, Clients), String> {
+fn build(name_server: String, instance_prefix: String) -> Result<Clients, String> {
     let config = RuntimeConfig { thread_name: "rocketmq-client".into(), ..RuntimeConfig::default() };
     let owner =
         RuntimeOwner::plan(config).map_err(|error| error.to_string())?.build().map_err(|error| error.to_string())?;
-    let runtime = ClientRuntime::try_new(
-        owner.root_context().component("client"),
-        ClientRuntimeConfig::default(),
-        TelemetryRuntimeGuard::noop().handle(),
-    )
-    .map_err(|error| error.to_string())?;
-    let clients = Clients { runtime, name_server, instance_prefix, instances: AtomicU64::new(0) };
-    Ok((owner, clients))
+    Ok(Clients { owner, name_server, instance_prefix, instances: AtomicU64::new(0) })
 }
 
 /// Runs work until there can be no more.
-fn serve(owner: RuntimeOwner, clients: Clients, mut waiting: mpsc::Receiver<Work>) {
+fn serve(clients: Clients, mut waiting: mpsc::Receiver<Work>) {
     let clients = Rc::new(clients);
-    let working = LocalSet::new();
-    owner.block_on(working.run_until(async {
+    let (working, for_work) = (LocalSet::new(), clients.clone());
+    clients.owner.block_on(working.run_until(async move {
         while let Some(work) = waiting.recv().await {
-            tokio::task::spawn_local(work(clients.clone()));
+            tokio::task::spawn_local(work(for_work.clone()));
         }
     }));
+    // What still runs holds the clients, and the runtime must be the last to go.
     drop(working);
-    owner.shutdown_background();
+    if let Some(clients) = Rc::into_inner(clients) {
+        clients.owner.shutdown_background();
+    }
 }
 
 fn closed() -> Failure {

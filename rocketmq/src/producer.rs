@@ -9,12 +9,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::FutureExt;
 use messaging::{OutgoingMessage, Producer, SendError};
-use rocketmq_client_rust::DefaultMQProducer;
+use rocketmq_client_rust::{ClientRuntime, DefaultMQProducer};
 use rocketmq_model::common::message::message_queue::MessageQueue;
 
 use crate::batch::{self, Prepared};
 use crate::broker::Shared;
-use crate::engine::{Clients, Resident, within};
+use crate::engine::{Clients, Resident, end, within};
 use crate::failure::Failure;
 use crate::reconnect::Reconnecting;
 
@@ -49,29 +49,14 @@ impl Producer for RocketMqProducer {
     }
 
     async fn close(&self) {
-        let ending = |sender: Rc<Sender>| {
-            async move {
-                if let Some(client) = sender.client.take().await {
-                    let _ = tokio::time::timeout(sender.shared.config.close_timeout(), client.end()).await;
-                }
-            }
-            .boxed_local()
-        };
-        let _ = self.sender.run(ending).await;
+        let _ = self.sender.run(|sender| sender.end_client().boxed_local()).await;
     }
 }
 
 impl Drop for RocketMqProducer {
     fn drop(&mut self) {
         // A producer that was not closed would stay registered, and its tasks running.
-        self.sender.start(|sender| {
-            async move {
-                if let Some(client) = sender.client.take().await {
-                    client.end().await;
-                }
-            }
-            .boxed_local()
-        });
+        self.sender.start(|sender| sender.end_client().boxed_local());
     }
 }
 
@@ -85,6 +70,7 @@ struct Sender {
 /// A producer of the client library, and the queues it knows.
 struct Client {
     producer: DefaultMQProducer,
+    runtime: Arc<ClientRuntime>,
     /// The epoch of the cluster it was built in.
     epoch: u64,
     queues: RefCell<HashMap<String, Vec<MessageQueue>>>,
@@ -186,7 +172,8 @@ impl Sender {
 
     async fn connect(&self, epoch: u64) -> Result<Client, Failure> {
         let config = &self.shared.config;
-        let mut producer = DefaultMQProducer::builder(self.clients.runtime())
+        let runtime = self.clients.new_runtime()?;
+        let mut producer = DefaultMQProducer::builder(runtime.clone())
             .client_config(self.clients.new_config())
             .producer_group(config.producer_group.clone())
             .send_msg_timeout(u32::try_from(config.send_message_timeout_ms).unwrap_or(u32::MAX))
@@ -194,14 +181,23 @@ impl Sender {
             // Attempts are counted here, where each gets a client that did not fail.
             .retry_times_when_send_failed(0)
             .build();
-        within(config.request_timeout(), "producer start", producer.start()).await?;
-        Ok(Client { producer, epoch, queues: RefCell::default() })
+        if let Err(failure) = within(config.request_timeout(), "producer start", producer.start()).await {
+            tokio::task::spawn_local(end(runtime));
+            return Err(failure);
+        }
+        Ok(Client { producer, runtime, epoch, queues: RefCell::default() })
+    }
+
+    async fn end_client(self: Rc<Self>) {
+        if let Some(client) = self.client.take().await {
+            end(client.runtime.clone()).await;
+        }
     }
 
     /// Ends the client in the background, once, whoever saw it fail.
     async fn discard(&self, failed: &Rc<Client>) {
         if let Some(failed) = self.client.discard(failed).await {
-            tokio::task::spawn_local(async move { failed.end().await });
+            tokio::task::spawn_local(end(failed.runtime.clone()));
         }
     }
 
@@ -261,10 +257,6 @@ impl Client {
 
     fn forget(&self, topic: &str) {
         self.queues.borrow_mut().remove(topic);
-    }
-
-    async fn end(&self) {
-        self.producer.clone().shutdown().await;
     }
 }
 
