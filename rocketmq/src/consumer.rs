@@ -19,8 +19,8 @@ use crate::broker::Shared;
 use crate::engine::{Clients, Resident, end, within};
 use crate::failure::Failure;
 
-/// An idle pull waits this long at the broker. It bounds the time of a shutdown, and is the price of an idle queue.
-const BROKER_SUSPEND: Duration = Duration::from_secs(1);
+/// An idle pull waits this long at the broker: what an idle queue costs. Apache's looks at what waits every five seconds.
+const BROKER_SUSPEND: Duration = Duration::from_secs(5);
 /// The client allows that many pulls at a time, whatever waits at the broker included: with fewer than there are queues,
 /// idle ones would hold up busy ones.
 const PULLS_PER_TOPIC: usize = 64;

@@ -12,7 +12,7 @@
 //! | a start without a name server says Ok | [`RocketMqBroker::is_reachable`](messaging::Broker::is_reachable), and every call is bounded |
 //! | errors hide their cause | [`failure`]: the chain of sources is read |
 //! | `msg_id` differs between sends of one message | never read: only the envelope's `messageId` counts |
-//! | an idle pull holds up a shutdown for 20 s | [`consumer`]: a pull waits 1 s at most |
+//! | pulls that wait at the broker hold up a shutdown, and its queues | [`engine`]: a client is ended by its runtime, which waits for no pull |
 //! | twenty pulls at a time, however many queues | [`consumer`]: one pull for each queue |
 //! | the route of a new topic is not known at once | [`producer`]: asked again, and the brokers asked whether the topic exists |
 //! | a commit returns nothing | [`admin`]: offsets are written by a call that is answered |

@@ -38,6 +38,10 @@ impl EmbeddedProcess {
         format!("127.0.0.1:{}", self.ports.name_server)
     }
 
+    pub fn pid(&self) -> u32 {
+        self.child.lock().unwrap().as_ref().unwrap().id()
+    }
+
     /// kill -9.
     pub fn kill(&self) {
         if let Some(mut child) = self.child.lock().unwrap().take() {
@@ -48,17 +52,9 @@ impl EmbeddedProcess {
 
     /// Returns when clients may connect.
     pub fn restart(&self) {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "embedded::broker_process", "--ignored", "--nocapture", "--test-threads=1"])
-            .env(DATA_DIR, &self.data_dir)
-            .env(PORTS, format!("{} {}", self.ports.name_server, self.ports.broker))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let ready = lines.by_ref().map_while(Result::ok).any(|line| line.contains("broker is ready"));
-        assert!(ready, "the broker process ended before it was ready");
+        let data_dir = self.data_dir.to_str().unwrap();
+        let ports = format!("{} {}", self.ports.name_server, self.ports.broker);
+        let child = this_binary_as("embedded::broker_process", &[(DATA_DIR, data_dir), (PORTS, &ports)]);
         *self.child.lock().unwrap() = Some(child);
     }
 }
@@ -80,6 +76,24 @@ impl Outage for EmbeddedProcess {
     }
 }
 
+/// Starts an ignored test of this binary as a process of its own, and waits until it says that it is [`READY`].
+pub fn this_binary_as(test: &str, environment: &[(&str, &str)]) -> Child {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--ignored", "--nocapture", "--test-threads=1"])
+        .envs(environment.iter().copied())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let ready = lines.by_ref().map_while(Result::ok).any(|line| line.contains(READY));
+    assert!(ready, "{test} ended before it was ready");
+    child
+}
+
+/// What a process prints when it may be used.
+pub const READY: &str = "the process is ready";
+
 /// One broker for all tests that leave it alone.
 pub fn shared() -> &'static EmbeddedProcess {
     static SHARED: LazyLock<EmbeddedProcess> = LazyLock::new(EmbeddedProcess::start);
@@ -99,7 +113,7 @@ fn broker_process() {
         let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
         let _ = orphaned.send(());
     });
-    let ready = |_| println!("broker is ready");
+    let ready = |_| println!("{READY}");
     let until_orphaned = async move { drop(until_orphaned.await) };
     embedded_broker::run(EmbeddedBrokerConfig::new(&data_dir, ports), ready, until_orphaned).unwrap();
     let _ = std::fs::remove_dir_all(data_dir);

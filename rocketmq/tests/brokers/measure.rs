@@ -39,6 +39,44 @@ async fn measure_the_embedded_broker() {
     broker.close().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a measurement"]
+async fn measure_idle_consumers() {
+    const CONSUMERS: usize = 10;
+    let process = EmbeddedProcess::start();
+    let broker = connect(&process.name_server());
+    let topics = [topic(&broker, "idle").await, topic(&broker, "idle").await, topic(&broker, "idle").await];
+    let names: Vec<&str> = topics.iter().map(String::as_str).collect();
+    let mut consumers = Vec::new();
+    for _ in 0..CONSUMERS {
+        consumers.push(broker.consumer(&unique("idle-group"), &names).await.unwrap());
+    }
+    for consumer in &mut consumers {
+        consumer.poll(1, Duration::from_millis(200)).await.unwrap();
+    }
+    let (started, ours, theirs) = (Instant::now(), cpu_ticks("self"), cpu_ticks(&process.pid().to_string()));
+    while started.elapsed() < Duration::from_secs(10) {
+        for consumer in &mut consumers {
+            consumer.poll(1, Duration::from_millis(100)).await.unwrap();
+        }
+    }
+    let percent = |ticks: u64| ticks as f64 / started.elapsed().as_secs_f64();
+    println!(
+        "{CONSUMERS} idle consumers of {} queues: {:.0}% of a core here, {:.0}% in the broker",
+        names.len() * usize::from(QUEUES),
+        percent(cpu_ticks("self") - ours),
+        percent(cpu_ticks(&process.pid().to_string()) - theirs)
+    );
+    broker.close().await;
+}
+
+/// User and system time of a process, in hundredths of a second.
+fn cpu_ticks(pid: &str) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let after_name = stat.rsplit_once(')').unwrap().1;
+    after_name.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum()
+}
+
 async fn send(
     producer: &Arc<dyn Producer>,
     topic: &str,

@@ -11,7 +11,7 @@ use messaging::{Broker, Producer};
 use rocketmq::RocketMqBroker;
 
 use crate::apache::ApacheProcess;
-use crate::embedded::EmbeddedProcess;
+use crate::embedded::{EmbeddedProcess, READY, shared, this_binary_as};
 use crate::scenario::{PATIENCE, QUEUES, body, commit, connect, message, receive, topic, unique, until_reachable};
 
 /// What is promised for the relay; the clients have to be well below.
@@ -27,6 +27,46 @@ async fn the_same_clients_are_back_soon_after_the_embedded_broker_is() {
 async fn the_same_clients_are_back_soon_after_apaches_broker_is() {
     let Some(process) = ApacheProcess::start_if_available("apaches broker") else { return };
     live_through_an_outage(&process, &process.name_server()).await;
+}
+
+const MEMBER_OF: &str = "MEMBER_OF";
+
+#[tokio::test]
+async fn a_killed_members_queues_go_to_the_next_one_at_once() {
+    let name_server = shared().name_server();
+    let broker = connect(&name_server);
+    let (topic, group) = (topic(&broker, "killed").await, unique("killed-group"));
+    let membership = format!("{name_server} {group} {topic}");
+    let mut member = this_binary_as("outage::member_process", &[(MEMBER_OF, &membership)]);
+    let producer = broker.producer().await.unwrap();
+    for queue in 0..QUEUES {
+        producer.send(&topic, queue, &[message(queue.to_string())]).await.unwrap();
+    }
+
+    member.kill().unwrap();
+    member.wait().unwrap();
+    let killed = Instant::now();
+    let mut next = broker.consumer(&group, &[&topic]).await.unwrap();
+    receive(&mut *next, usize::from(QUEUES)).await;
+
+    println!("all queues of a killed member after {:?}", killed.elapsed());
+    assert!(killed.elapsed() < BACK_WITHIN, "it took {:?}", killed.elapsed());
+}
+
+/// Not a test: a member of a group, as a process of its own.
+#[tokio::test]
+#[ignore = "started by another test as a process of its own"]
+async fn member_process() {
+    let Ok(membership) = std::env::var(MEMBER_OF) else { return };
+    let [name_server, group, topic] = membership.split(' ').collect::<Vec<_>>()[..] else { panic!("{membership}") };
+    let broker = connect(name_server);
+    let mut member = broker.consumer(group, &[topic]).await.unwrap();
+    member.poll(1, Duration::from_millis(300)).await.unwrap();
+    println!("{READY}");
+    let give_up_at = Instant::now() + PATIENCE;
+    while Instant::now() < give_up_at {
+        let _ = member.poll(100, Duration::from_millis(100)).await;
+    }
 }
 
 async fn live_through_an_outage(process: &dyn Outage, name_server: &str) {
