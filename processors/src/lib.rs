@@ -5,6 +5,7 @@
 //! - [`deadlines`]: orders that expire, locks that lapse, refunds that are owed.
 //! - [`provider`], [`sandbox`]: payments. [`contact`], [`templates`], [`senders`]: notifications.
 
+pub mod audit;
 pub mod catalogue;
 pub mod commands;
 pub mod contact;
