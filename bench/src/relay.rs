@@ -54,7 +54,9 @@ impl RelayBench {
         let messages = i64::try_from(self.messages)?;
         sqlx::query(FILL).bind(messages).execute(&pool).await?;
         sqlx::raw_sql(CURSOR_SCHEMA).execute(&pool).await?;
-        sqlx::raw_sql("vacuum analyze store.outbox; vacuum analyze store.events").execute(&pool).await?;
+        for vacuum in ["vacuum analyze store.outbox", "vacuum analyze store.events"] {
+            sqlx::raw_sql(vacuum).execute(&pool).await?;
+        }
         settle(&pool).await?;
         let relayed = self.relay(&pool).await?;
         settle(&pool).await?;
