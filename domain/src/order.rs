@@ -92,6 +92,12 @@ impl PlacedOrder {
         self.payments.last()
     }
 
+    /// Whether this is the payment whose outcome the order waits for.
+    pub fn is_paying_by(&self, payment_id: &PaymentId) -> bool {
+        self.status == OrderStatus::Paying
+            && self.current_payment().is_some_and(|current| current.payment_id == *payment_id)
+    }
+
     fn payment(&self, payment_id: &PaymentId) -> Option<&PaymentAttempt> {
         self.payments.iter().find(|attempt| attempt.payment_id == *payment_id)
     }

@@ -16,6 +16,7 @@ mod refund;
 mod rollback_stock;
 mod settle_payment;
 mod start_payment;
+mod steps;
 mod ticket_type;
 
 use std::future::Future;
@@ -29,7 +30,7 @@ use thiserror::Error;
 pub use begin_fulfilment::begin_fulfilment;
 pub use cancel_order::{Cancellation, cancel_order, compensate_cancelled};
 pub use deduct_stock::deduct_stock;
-pub use expire_order::expire_order;
+pub use expire_order::{OrderExpiryKey, expire_order};
 pub use lapse_lock::{LockLapseKey, lapse_lock};
 pub use lock_stock::lock_stock;
 pub use metric::register_metrics;
@@ -45,7 +46,7 @@ use metric::measured;
 
 /// Deadline kinds that the deadline runner acts on.
 pub mod deadline_kind {
-    /// The key is the order's id.
+    /// The key is an [`OrderExpiryKey`](super::OrderExpiryKey).
     pub const ORDER_EXPIRY: &str = "order_expiry";
     /// The key is a [`LockLapseKey`](super::LockLapseKey).
     pub const LOCK_LAPSE: &str = "lock_lapse";

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use domain::{OrderId, Payment, PaymentRejection, Rejection};
+use domain::{Payment, PaymentRejection, Rejection};
 use event_store::lease::{self, Lease};
 use event_store::{CommandError, Committed, Ledger, StoreError, read};
 use futures_util::future::BoxFuture;
@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::commands::deadline_kind::{LOCK_LAPSE, ORDER_EXPIRY, REFUND};
-use crate::commands::{self, LockLapseKey, Origin, RefundKey};
+use crate::commands::{self, LockLapseKey, OrderExpiryKey, Origin, RefundKey};
 use crate::provider::{PaymentProvider, ProviderError};
 
 /// How the deadline runner works.
@@ -221,9 +221,9 @@ impl Actor {
     }
 
     fn expire(&self, key: &str) -> Result<Acting, BadDeadlineKey> {
-        let order_id = OrderId::parse(key).map_err(|_| BadDeadlineKey::new(key))?;
-        let origin = Origin::of_deadline(&order_id);
-        Ok(commands::expire_order(&self.ledger, origin, order_id).boxed())
+        let key: OrderExpiryKey = key.parse()?;
+        let origin = Origin::of_deadline(&key.order_id);
+        Ok(commands::expire_order(&self.ledger, origin, key).boxed())
     }
 
     fn lapse(&self, key: &str, due_at: DateTime<Utc>) -> Result<Acting, BadDeadlineKey> {

@@ -17,6 +17,7 @@ pub mod provider;
 pub mod sandbox;
 pub mod senders;
 pub mod stock_cache;
+pub mod sync_payment;
 pub mod templates;
 
 pub use policy::Policy;

@@ -98,9 +98,7 @@ impl PlacedOrder {
 
     fn fail_payment(&self, payment_id: PaymentId, reason: String) -> Decision {
         self.outcome_of(&payment_id)?;
-        let is_under_way = self.status == OrderStatus::Paying
-            && self.current_payment().is_some_and(|current| current.payment_id == payment_id);
-        if !is_under_way {
+        if !self.is_paying_by(&payment_id) {
             return Ok(vec![]);
         }
         Ok(vec![OrderEvent::OrderPaymentFailed { payment_id, reason }])

@@ -5,7 +5,8 @@ use domain::{Fulfilment, FulfilmentCommand, LockId, Order, OrderStatus};
 use event_store::{CommandError, Committed, Ledger, Refusal, UnitOfWork};
 use messaging::message::{OrderCreate, StockLock};
 
-use super::effects::{placed, publish};
+use super::effects::placed;
+use super::steps::hand_on;
 use super::{Origin, measured};
 use crate::ids;
 use crate::policy::Policy;
@@ -26,7 +27,12 @@ pub fn begin_fulfilment(
     measured("begin_fulfilment", mode, beginning)
 }
 
-fn begin(uow: &mut UnitOfWork<'_>, policy: &Policy, message: &OrderCreate, lock_id: &LockId) -> Result<(), Refusal> {
+pub(super) fn begin(
+    uow: &mut UnitOfWork<'_>,
+    policy: &Policy,
+    message: &OrderCreate,
+    lock_id: &LockId,
+) -> Result<(), Refusal> {
     if placed(uow, &message.order_id)?.status != OrderStatus::Pending {
         return Ok(());
     }
@@ -47,5 +53,5 @@ fn begin(uow: &mut UnitOfWork<'_>, policy: &Policy, message: &OrderCreate, lock_
         lock_time_seconds: i64::from(policy.lock_time_seconds),
         expire_time: policy.lock_expires_at(uow.now()).timestamp_millis(),
     };
-    publish(uow, &ask)
+    hand_on(uow, &message.order_id, &ask)
 }

@@ -2,7 +2,7 @@ use std::future::Future;
 
 use domain::order::{AttemptOutcome, PlacedOrder};
 use domain::{
-    Fulfilment, FulfilmentCommand, Order, OrderCommand, OrderId, OrderStatus, Payment, PaymentCommand, PaymentId,
+    Fulfilment, FulfilmentCommand, Mode, Order, OrderCommand, OrderId, OrderStatus, Payment, PaymentCommand, PaymentId,
     Stock, StockCommand,
 };
 use event_store::{CommandError, Committed, Deadline, Ledger, Refusal, UnitOfWork};
@@ -10,8 +10,9 @@ use messaging::message::OrderCancel;
 use serde::{Deserialize, Serialize};
 
 use super::deadline_kind::REFUND;
-use super::effects::{change_fulfilment, change_order, change_stock, clear_order_expiry, compensate, placed, publish};
+use super::effects::{change_fulfilment, change_order, change_stock, clear_order_expiry, compensate, placed};
 use super::refund::RefundKey;
+use super::steps::{Step, hand_on};
 use super::{Origin, UseCaseError, answer, measured};
 use crate::policy::Policy;
 
@@ -40,10 +41,10 @@ pub async fn cancel_order(
     let mut command = origin.command().read::<Order>(order_id.as_str());
     let captured = captured_payment(order).filter(|_| policy.cancel_confirmed);
     if let Some(payment_id) = &captured {
-        command = command
-            .read::<Payment>(payment_id.as_str())
-            .cached::<Stock>(&order.ticket_type_id.to_string())
-            .read::<Fulfilment>(order_id.as_str());
+        command = command.read::<Payment>(payment_id.as_str());
+    }
+    if captured.is_some() || order.mode == Mode::Sync {
+        command = command.cached::<Stock>(&order.ticket_type_id.to_string()).read::<Fulfilment>(order_id.as_str());
     }
     let cancelling = ledger.submit(command, move |uow| {
         let outcome = match &captured {
@@ -67,13 +68,17 @@ pub fn compensate_cancelled(
     let mode = origin.mode();
     let id = message.order_id.as_str();
     let command = origin.command().read::<Order>(id).read::<Fulfilment>(id);
-    let compensating = ledger.submit(command, move |uow| {
-        if !placed(uow, &message.order_id)?.status.has_ended_without_tickets() {
+    let compensating = ledger.submit(command, move |uow| message.take(uow));
+    measured("compensate_cancelled", mode, compensating)
+}
+
+impl Step for OrderCancel {
+    fn take(&self, uow: &mut UnitOfWork<'_>) -> Result<(), Refusal> {
+        if !placed(uow, &self.order_id)?.status.has_ended_without_tickets() {
             return Ok(());
         }
-        compensate(uow, &message.order_id, "order_cancelled")
-    });
-    measured("compensate_cancelled", mode, compensating)
+        compensate(uow, &self.order_id, "order_cancelled")
+    }
 }
 
 fn cancel(uow: &mut UnitOfWork<'_>, order_id: &OrderId, reason: &str) -> Result<Cancellation, Refusal> {
@@ -81,14 +86,14 @@ fn cancel(uow: &mut UnitOfWork<'_>, order_id: &OrderId, reason: &str) -> Result<
     if events.is_empty() {
         return Ok(Cancellation::CancelledBefore);
     }
-    clear_order_expiry(uow, order_id);
+    clear_order_expiry(uow, order_id)?;
     let cancel = OrderCancel {
         order_id: order_id.clone(),
         user_id: placed(uow, order_id)?.user_id,
         reason: reason.to_owned(),
         cancel_time: uow.now().timestamp_millis(),
     };
-    publish(uow, &cancel)?;
+    hand_on(uow, order_id, &cancel)?;
     Ok(Cancellation::Cancelled)
 }
 

@@ -5,6 +5,7 @@ use event_store::{CommandError, Committed, Ledger, Refusal, UnitOfWork};
 use messaging::message::StockDeduct;
 
 use super::effects::{change_fulfilment, change_order, change_stock};
+use super::steps::Step;
 use super::{Origin, measured};
 
 /// Takes paid tickets out of the stock; with it the order is confirmed. Before its lock it is refused, to be tried again.
@@ -20,12 +21,14 @@ pub fn deduct_stock(
         .cached::<Stock>(&message.ticket_type_id.to_string())
         .read::<Order>(order_id)
         .read::<Fulfilment>(order_id);
-    let deducting = ledger.submit(command, move |uow| deduct(uow, &message));
+    let deducting = ledger.submit(command, move |uow| message.take(uow));
     measured("deduct_stock", mode, deducting)
 }
 
-fn deduct(uow: &mut UnitOfWork<'_>, message: &StockDeduct) -> Result<(), Refusal> {
-    change_stock(uow, message.ticket_type_id, StockCommand::Deduct { lock_id: message.lock_id.clone() })?;
-    change_order(uow, &message.order_id, OrderCommand::Confirm { lock_id: message.lock_id.clone() })?;
-    change_fulfilment(uow, &message.order_id, FulfilmentCommand::Complete {})
+impl Step for StockDeduct {
+    fn take(&self, uow: &mut UnitOfWork<'_>) -> Result<(), Refusal> {
+        change_stock(uow, self.ticket_type_id, StockCommand::Deduct { lock_id: self.lock_id.clone() })?;
+        change_order(uow, &self.order_id, OrderCommand::Confirm { lock_id: self.lock_id.clone() })?;
+        change_fulfilment(uow, &self.order_id, FulfilmentCommand::Complete {})
+    }
 }

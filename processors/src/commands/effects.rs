@@ -11,7 +11,9 @@ use messaging::message::{OrderStatusUpdate, StockRollback, StockSync};
 use messaging::{MessageData, outbox_message};
 
 use super::deadline_kind::{LOCK_LAPSE, ORDER_EXPIRY};
+use super::expire_order::OrderExpiryKey;
 use super::lapse_lock::LockLapseKey;
+use super::steps::hand_on;
 
 /// Sends a message with the event decided last.
 pub fn publish<D: MessageData>(uow: &mut UnitOfWork<'_>, data: &D) -> Result<(), Refusal> {
@@ -94,7 +96,7 @@ pub fn compensate(uow: &mut UnitOfWork<'_>, order_id: &OrderId, reason: &str) ->
         reason: reason.to_owned(),
         rollback_time: uow.now().timestamp_millis(),
     };
-    publish(uow, &rollback)
+    hand_on(uow, order_id, &rollback)
 }
 
 /// Has the lock lapse when its time is over.
@@ -113,8 +115,10 @@ pub fn clear_lock_lapse(uow: &mut UnitOfWork<'_>, key: &LockLapseKey) {
 }
 
 /// The order is paid or over: it expires no more.
-pub fn clear_order_expiry(uow: &mut UnitOfWork<'_>, order_id: &OrderId) {
-    uow.clear_deadline(ORDER_EXPIRY, order_id.as_str());
+pub fn clear_order_expiry(uow: &mut UnitOfWork<'_>, order_id: &OrderId) -> Result<(), Refusal> {
+    let key = OrderExpiryKey::from(placed(uow, order_id)?);
+    uow.clear_deadline(ORDER_EXPIRY, &key.to_string());
+    Ok(())
 }
 
 fn tell_stock(uow: &mut UnitOfWork<'_>, ticket_type_id: TicketTypeId) -> Result<(), Refusal> {

@@ -8,6 +8,7 @@ use event_store::{CommandError, Committed, Ledger, Refusal, UnitOfWork};
 use messaging::message::StockLock;
 
 use super::effects::{change_fulfilment, change_order, change_stock, clear_order_expiry, placed, set_lock_lapse};
+use super::steps::Step;
 use super::{Origin, measured};
 use crate::policy;
 
@@ -24,8 +25,14 @@ pub fn lock_stock(
         .cached::<Stock>(&message.ticket_type_id.to_string())
         .read::<Order>(order_id)
         .read::<Fulfilment>(order_id);
-    let locking = ledger.submit(command, move |uow| decide(uow, &message));
+    let locking = ledger.submit(command, move |uow| message.take(uow));
     measured("lock_stock", mode, locking)
+}
+
+impl Step for StockLock {
+    fn take(&self, uow: &mut UnitOfWork<'_>) -> Result<(), Refusal> {
+        decide(uow, self)
+    }
 }
 
 fn decide(uow: &mut UnitOfWork<'_>, message: &StockLock) -> Result<(), Refusal> {
@@ -64,7 +71,7 @@ fn grant(uow: &mut UnitOfWork<'_>, message: &StockLock) -> Result<(), Refusal> {
 
 fn reject(uow: &mut UnitOfWork<'_>, message: &StockLock, reason: &str) -> Result<(), Refusal> {
     change_order(uow, &message.order_id, OrderCommand::Reject { reason: reason.to_owned() })?;
-    clear_order_expiry(uow, &message.order_id);
+    clear_order_expiry(uow, &message.order_id)?;
     refuse(uow, message, reason)
 }
 

@@ -37,7 +37,9 @@ pub fn register_metrics() {
     describe_histogram!(DURATION, "Seconds from the request to the durable answer");
     for name in NAMES {
         for outcome in ["accepted", "rejected"] {
-            counter!(COMMANDS, "command" => name, "outcome" => outcome, "mode" => Mode::Async.as_str()).increment(0);
+            for mode in [Mode::Async, Mode::Sync] {
+                counter!(COMMANDS, "command" => name, "outcome" => outcome, "mode" => mode.as_str()).increment(0);
+            }
         }
         drop(histogram!(DURATION, "command" => name));
     }

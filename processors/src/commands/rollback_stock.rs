@@ -6,6 +6,7 @@ use messaging::message::StockRollback;
 
 use super::effects::{change_fulfilment, change_stock, clear_lock_lapse};
 use super::lapse_lock::LockLapseKey;
+use super::steps::Step;
 use super::{Origin, measured};
 
 /// Puts an ended order's tickets back on sale. Before its lock it is remembered, and the lock refused.
@@ -19,15 +20,17 @@ pub fn rollback_stock(
         .command()
         .cached::<Stock>(&message.ticket_type_id.to_string())
         .read::<Fulfilment>(message.order_id.as_str());
-    let rolling_back = ledger.submit(command, move |uow| rollback(uow, &message));
+    let rolling_back = ledger.submit(command, move |uow| message.take(uow));
     measured("rollback_stock", mode, rolling_back)
 }
 
-fn rollback(uow: &mut UnitOfWork<'_>, message: &StockRollback) -> Result<(), Refusal> {
-    let release = StockCommand::Release { lock_id: message.lock_id.clone(), reason: message.reason.clone() };
-    let events = change_stock(uow, message.ticket_type_id, release)?;
-    if events.iter().any(|event| matches!(event, StockEvent::StockReleased { .. })) {
-        clear_lock_lapse(uow, &LockLapseKey::of_rollback(message));
+impl Step for StockRollback {
+    fn take(&self, uow: &mut UnitOfWork<'_>) -> Result<(), Refusal> {
+        let release = StockCommand::Release { lock_id: self.lock_id.clone(), reason: self.reason.clone() };
+        let events = change_stock(uow, self.ticket_type_id, release)?;
+        if events.iter().any(|event| matches!(event, StockEvent::StockReleased { .. })) {
+            clear_lock_lapse(uow, &LockLapseKey::of_rollback(self));
+        }
+        change_fulfilment(uow, &self.order_id, FulfilmentCommand::RecordCompensated { lock_id: self.lock_id.clone() })
     }
-    change_fulfilment(uow, &message.order_id, FulfilmentCommand::RecordCompensated { lock_id: message.lock_id.clone() })
 }

@@ -10,10 +10,10 @@ use messaging::message::StockDeduct;
 use super::deadline_kind::REFUND;
 use super::effects::{
     change_fulfilment, change_order, change_stock, change_stock_quietly, clear_lock_lapse, clear_order_expiry, placed,
-    publish,
 };
 use super::lapse_lock::LockLapseKey;
 use super::refund::RefundKey;
+use super::steps::hand_on;
 use super::{Origin, UseCaseError, measured};
 use crate::ids;
 use crate::policy::Policy;
@@ -108,7 +108,7 @@ impl News {
         let refund_owed = lock_id.is_none();
         let record = FulfilmentCommand::RecordCapture { payment_id: self.payment_id().clone(), refund_owed };
         change_fulfilment(uow, self.order_id(), record)?;
-        clear_order_expiry(uow, self.order_id());
+        clear_order_expiry(uow, self.order_id())?;
         match lock_id {
             Some(lock_id) => self.ask_to_deduct(uow, lock_id),
             None => self.start_refund(uow),
@@ -166,7 +166,7 @@ impl News {
             quantity: order.quantity,
             deduct_time: uow.now().timestamp_millis(),
         };
-        publish(uow, &deduct)?;
+        hand_on(uow, self.order_id(), &deduct)?;
         Ok(Settlement::Paid)
     }
 

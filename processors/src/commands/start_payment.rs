@@ -1,8 +1,8 @@
 use chrono::Utc;
 use domain::order::PlacedOrder;
 use domain::{
-    Fulfilment, FulfilmentCommand, LockId, Money, Order, OrderCommand, OrderId, Payment, PaymentCommand, PaymentId,
-    Rejection, Stock, StockCommand, StockRejection,
+    Fulfilment, FulfilmentCommand, LockId, Mode, Money, Order, OrderCommand, OrderId, Payment, PaymentCommand,
+    PaymentId, Rejection, Stock, StockCommand, StockRejection,
 };
 use event_store::{CommandError, Committed, Ledger, Refusal, UnitOfWork};
 use messaging::message::OrderPayment;
@@ -28,9 +28,18 @@ pub struct NewPayment {
     pub order_id: OrderId,
     pub amount: Money,
     pub payment_method: String,
+    /// The order's.
+    #[serde(default = "async_mode")]
+    pub mode: Mode,
 }
 
-/// Starts to pay for an order: `PAYING`, on a lock that is live, renewed or taken anew.
+/// Answers that were kept before orders could be sync name no mode.
+const fn async_mode() -> Mode {
+    Mode::Async
+}
+
+/// Starts to pay for an order: `PAYING`, on a lock that is live, renewed or taken anew. An async order's payment is then
+/// asked for by the payment processor, a sync order's by the caller: [`ask_and_wait`](crate::sync_payment::ask_and_wait).
 ///
 /// `order` may be old: it only says whose stock is concerned.
 pub async fn start_payment(
@@ -83,6 +92,7 @@ impl Attempt {
             order_id: order.order_id,
             amount: order.total_amount,
             payment_method: self.request.payment_method.clone(),
+            mode: order.mode,
         };
         answer(uow, &new_payment)?;
         Ok(new_payment)
@@ -110,6 +120,10 @@ impl Attempt {
             callback_url: self.request.callback_url.clone(),
         };
         uow.handle::<Payment>(self.payment_id.as_str(), request)?;
+        if order.mode == Mode::Sync {
+            // Whoever asked to pay asks the provider, once this is committed.
+            return Ok(());
+        }
         let ask_provider = OrderPayment {
             order_id: order.order_id.clone(),
             payment_id: self.payment_id.clone(),

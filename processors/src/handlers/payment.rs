@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use domain::{Order, OrderStatus};
+use domain::Order;
 use event_store::Ledger;
 use futures_util::FutureExt;
 use messaging::message::OrderPayment;
@@ -45,10 +45,7 @@ impl PaymentHandler {
     async fn is_under_way(&self, data: &OrderPayment) -> Result<bool, HandleError> {
         let order = self.ledger.load::<Order>(data.order_id.as_str()).await;
         let order = order.map_err(|error| HandleError::Transient(error.to_string()))?.state.placed;
-        Ok(order.is_some_and(|order| {
-            order.status == OrderStatus::Paying
-                && order.current_payment().is_some_and(|payment| payment.payment_id == data.payment_id)
-        }))
+        Ok(order.is_some_and(|order| order.is_paying_by(&data.payment_id)))
     }
 }
 

@@ -11,3 +11,4 @@ mod order_of_messages;
 mod paying;
 mod sandbox;
 mod support;
+mod sync;

@@ -17,7 +17,7 @@ use messaging::{Effect, HandleError, Handler, ReceivedMessage, Topic};
 use processors::Policy;
 use processors::catalogue::Catalogue;
 use processors::commands::{
-    self, Cancellation, LockLapseKey, Origin, PlaceOrder, PutOnSale, Settlement, StartPayment, UseCaseError,
+    self, Cancellation, LockLapseKey, NewOrder, Origin, PlaceOrder, PutOnSale, Settlement, StartPayment, UseCaseError,
 };
 use processors::deadlines::{DeadlineConfig, DeadlineRunner};
 use processors::handlers::{self, ProcessorParts};
@@ -96,16 +96,21 @@ impl Shop {
     // What people and the provider do.
 
     pub async fn place(&self, quantity: u32) -> OrderId {
+        self.place_in(Mode::Async, quantity).await.order_id
+    }
+
+    pub async fn place_in(&self, mode: Mode, quantity: u32) -> NewOrder {
         let request = PlaceOrder {
             user_id: UserId::new(USER).unwrap(),
             show_id: ShowId::new(SHOW).unwrap(),
             ticket_type_id: TicketTypeId::new(TICKET_TYPE).unwrap(),
             quantity: Quantity::new(quantity).unwrap(),
-            mode: Mode::Async,
+            mode,
         };
-        let origin = Origin::new(Metadata { mode: Some(Mode::Async), ..Metadata::default() });
+        let origin = Origin::new(Metadata { mode: Some(mode), ..Metadata::default() });
         let placed = commands::place_order(&self.ledger, &self.catalogue, &self.policy, origin, request).await.unwrap();
-        placed.value.order_id
+        self.assert_stock_adds_up().await;
+        placed.value
     }
 
     /// An order whose tickets are held.
