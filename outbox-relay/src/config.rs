@@ -35,6 +35,8 @@ pub struct RelayConfig {
     pub shutdown_timeout_ms: u64,
     /// Between two measurements of the lag for the metrics.
     pub lag_interval_ms: u64,
+    /// Between two words on the broker's circuit when nothing changes.
+    pub circuit_report_interval_ms: u64,
 }
 
 impl Default for RelayConfig {
@@ -56,6 +58,7 @@ impl Default for RelayConfig {
             cleanup_chunk_messages: 5_000,
             shutdown_timeout_ms: 5_000,
             lag_interval_ms: 1_000,
+            circuit_report_interval_ms: 1_000,
         }
     }
 }
@@ -67,6 +70,10 @@ impl RelayConfig {
 
     pub(crate) fn lease_renew_every(&self) -> Duration {
         self.lease_ttl() / 3
+    }
+
+    pub(crate) fn circuit_report_every(&self) -> Duration {
+        Duration::from_millis(self.circuit_report_interval_ms)
     }
 
     pub(crate) fn poll_interval(&self) -> Duration {

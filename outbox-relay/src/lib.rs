@@ -7,7 +7,7 @@
 //! - [`OutboxRelay`]: the relay; [`OutboxRelay::step`] is the work, [`OutboxRelay::run`] the loop around it.
 //! - [`parked`]: messages that can never be sent, and what people decide about them.
 //! - [`cleanup`]: takes away rows that were sent long ago.
-//! - [`lag`]: how far behind it is, exactly.
+//! - [`lag`]: how far behind it is, exactly. [`health`]: whether the way to the broker is open.
 
 mod circuit;
 pub mod cleanup;
@@ -15,6 +15,7 @@ mod config;
 mod cursor;
 mod decisions;
 mod error;
+pub mod health;
 pub mod lag;
 mod lanes;
 mod link;

@@ -29,6 +29,7 @@ pub struct OutboxRelay {
     wake: Arc<Notify>,
     link: Link,
     reported_circuit: Option<CircuitState>,
+    reported_at: Instant,
     lease: Option<Lease>,
     renew_at: Instant,
     tenure: Option<Tenure>,
@@ -74,6 +75,7 @@ impl OutboxRelay {
             holder: holder.into(),
             wake,
             reported_circuit: None,
+            reported_at: Instant::now(),
             lease: None,
             renew_at: Instant::now(),
             tenure: None,
@@ -253,10 +255,12 @@ impl OutboxRelay {
         Ok(Some(written))
     }
 
-    /// Tells other processes, and the metrics, when the state of the broker's circuit changes.
+    /// Tells other processes, and the metrics, the state of the broker's circuit: when it changes, and again every so often,
+    /// so that they can tell a relay with no news from one that is gone.
     async fn report_circuit(&mut self) -> Result<(), RelayError> {
         let circuit = self.link.circuit();
-        if self.reported_circuit == Some(circuit) {
+        let is_known = self.reported_circuit == Some(circuit);
+        if is_known && self.reported_at.elapsed() < self.config.circuit_report_every() {
             return Ok(());
         }
         metric::circuit(circuit);
@@ -266,6 +270,7 @@ impl OutboxRelay {
             .execute(&self.pool)
             .await?;
         self.reported_circuit = Some(circuit);
+        self.reported_at = Instant::now();
         Ok(())
     }
 

@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use messaging::Topic;
+use outbox_relay::health::{self, BrokerHealth};
 use outbox_relay::{CircuitState, RelayConfig, Role, lag};
 use support::broker::RecordingBroker;
 use support::{Ledger, drain, eventually, message, messages, step_until, step_until_active, within};
@@ -180,4 +181,27 @@ async fn a_lost_database_connection_costs_no_message() {
         .await;
     assert_eq!(broker.ids().iter().collect::<HashSet<_>>().len(), appended);
     running.abort();
+}
+
+#[tokio::test]
+async fn others_see_how_the_way_to_the_broker_looks_and_whether_a_relay_still_says_so() {
+    let (ledger, broker) = (Ledger::new().await, RecordingBroker::new());
+    let observe = async || health::observe(&ledger.pool).await.unwrap();
+    let nothing = BrokerHealth { circuit: None, reported_ago_ms: None, oldest_unsent_age_ms: None };
+    assert_eq!(observe().await, nothing);
+    ledger.append(&messages(Topic::OrderCreate, 3, 3)).await;
+    ledger.append(&messages(Topic::StockLock, 3, 3)).await;
+    assert!(observe().await.oldest_unsent_age_ms.is_some(), "the outbox ages without any relay");
+
+    let config = RelayConfig { circuit_report_interval_ms: 50, ..quick() };
+    let relay = tokio::spawn(ledger.relay(&broker, config, "relay-1").run(CancellationToken::new()));
+    eventually("all is sent", async || observe().await.oldest_unsent_age_ms.is_none()).await;
+    assert_eq!(observe().await.circuit, Some(CircuitState::Closed));
+    // With nothing to send and nothing changed it goes on saying so.
+    let reported_at = async || -> chrono::DateTime<chrono::Utc> {
+        sqlx::query_scalar("select reported_at from relay.circuit").fetch_one(&ledger.pool).await.unwrap()
+    };
+    let first = reported_at().await;
+    eventually("it is said again", async || reported_at().await > first).await;
+    relay.abort();
 }
