@@ -54,6 +54,8 @@ pub enum Command {
     Events(EventsArgs),
     /// Show how far the outbox, the consumers and the projections are behind.
     Lag(LagArgs),
+    /// Which orders go through the broker: show, set, ramp up, compare.
+    Rollout(commands::rollout::RolloutArgs),
     /// Check the invariants; exits 1 and names each violation.
     Verify(JsonArgs),
     /// Print the effective configuration, secrets masked.
@@ -133,6 +135,7 @@ impl Cli {
             Command::Token(args) => commands::token::run(config, &args),
             Command::Events(args) => commands::events::run(config, &args),
             Command::Lag(args) => commands::lag::run(config, &args),
+            Command::Rollout(args) => commands::rollout::run(config, args),
             Command::Verify(args) => commands::verify::run(config, args.json),
             Command::Config(args) => commands::config::run(&config, args.json),
             Command::Bench(args) => commands::bench::run(config, args),

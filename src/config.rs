@@ -33,6 +33,7 @@ pub struct Config {
     pub relay: RelaySection,
     pub consumer: ConsumerSection,
     pub projection: ProjectionSection,
+    pub rollout: RolloutSection,
     pub metrics: MetricsConfig,
     pub log: LogConfig,
 }
@@ -177,6 +178,8 @@ pub struct PaymentConfig {
     /// Shown to the provider as a bearer token; none: the callback secret.
     pub provider_api_key: Option<String>,
     pub provider_timeout_ms: u64,
+    /// How long the payment of a sync order is waited for in its request.
+    pub sync_wait_ms: u64,
     pub sandbox: SandboxConfig,
 }
 
@@ -188,6 +191,7 @@ impl Default for PaymentConfig {
             provider_url: None,
             provider_api_key: None,
             provider_timeout_ms: 5_000,
+            sync_wait_ms: 5_000,
             sandbox: SandboxConfig::default(),
         }
     }
@@ -285,6 +289,43 @@ impl Default for ProjectionSection {
     }
 }
 
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RolloutSection {
+    /// `policy`: orders are taken as the stored policy says. `async`, `sync`: this instance takes all of them so.
+    pub instance_mode: InstanceMode,
+    /// The longest a change of the policy, or the loss of the broker, goes unnoticed.
+    pub poll_interval_ms: u64,
+    /// New orders go around the broker while the outbox is older.
+    pub outbox_age_limit_seconds: u64,
+    /// How long all must be well before they go through it again.
+    pub recover_after_seconds: u64,
+    /// Orders of one mode noted for the report in half a second; of more, chance keeps so many.
+    pub max_sampled_orders: usize,
+    pub sample_retention_seconds: u64,
+}
+
+impl Default for RolloutSection {
+    fn default() -> Self {
+        Self {
+            instance_mode: InstanceMode::Policy,
+            poll_interval_ms: 250,
+            outbox_age_limit_seconds: 30,
+            recover_after_seconds: 10,
+            max_sampled_orders: 250,
+            sample_retention_seconds: 7 * 24 * 3_600,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum InstanceMode {
+    Policy,
+    Async,
+    Sync,
+}
+
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct MetricsConfig {
@@ -333,7 +374,7 @@ impl Config {
     }
 
     fn validate(&self) -> Result<(), String> {
-        let positive: [(&str, u64); 18] = [
+        let positive: [(&str, u64); 20] = [
             ("database.max_connections", self.database.max_connections.into()),
             ("database.acquire_timeout_ms", self.database.acquire_timeout_ms),
             ("http.max_body_bytes", self.http.max_body_bytes as u64),
@@ -355,6 +396,8 @@ impl Config {
             ("consumer.max_attempts", self.consumer.max_attempts.into()),
             ("consumer.dead_letter_retention_seconds", self.consumer.dead_letter_retention_seconds),
             ("projection.max_batch_events", self.projection.max_batch_events as u64),
+            ("rollout.outbox_age_limit_seconds", self.rollout.outbox_age_limit_seconds),
+            ("rollout.sample_retention_seconds", self.rollout.sample_retention_seconds),
         ];
         for (key, value) in positive {
             if value == 0 {
@@ -384,6 +427,16 @@ impl Config {
                 return Err(invalid(key, "must be between 1 and 60000"));
             }
         }
+        // A change must be in force within a second.
+        if !(10..=500).contains(&self.rollout.poll_interval_ms) {
+            return Err(invalid("rollout.poll_interval_ms", "must be between 10 and 500"));
+        }
+        if self.payment.sync_wait_ms >= self.http.request_timeout_ms {
+            return Err(invalid("payment.sync_wait_ms", "must be below http.request_timeout_ms"));
+        }
+        if self.rollout.max_sampled_orders > 10_000 {
+            return Err(invalid("rollout.max_sampled_orders", "must be at most 10000"));
+        }
         if self.order.max_quantity > 1_000 {
             return Err(invalid("order.max_quantity", "must be at most 1000"));
         }
@@ -392,6 +445,9 @@ impl Config {
             ("order.expire_after_seconds", self.order.expire_after_seconds),
             ("stock.lock_time_seconds", self.stock.lock_time_seconds),
             ("consumer.dead_letter_retention_seconds", self.consumer.dead_letter_retention_seconds),
+            ("rollout.outbox_age_limit_seconds", self.rollout.outbox_age_limit_seconds),
+            ("rollout.recover_after_seconds", self.rollout.recover_after_seconds),
+            ("rollout.sample_retention_seconds", self.rollout.sample_retention_seconds),
         ] {
             if value > 315_360_000 {
                 return Err(invalid(key, "must be at most 315360000 (ten years)"));
@@ -502,6 +558,10 @@ mod tests {
             ("[rocketmq.consumer]\nconsume_thread_max = 1", "rocketmq.consumer.consume_thread_max"),
             ("[relay]\nlease_ttl_ms = 1", "relay.lease_ttl_ms"),
             ("[consumer]\ndead_letter_retention_seconds = 0", "consumer.dead_letter_retention_seconds"),
+            ("[rollout]\npoll_interval_ms = 2000", "rollout.poll_interval_ms"),
+            ("[rollout]\ninstance_mode = \"both\"", "rollout.instance_mode"),
+            ("[rollout]\noutbox_age_limit_seconds = 0", "rollout.outbox_age_limit_seconds"),
+            ("[payment]\nsync_wait_ms = 20000", "payment.sync_wait_ms"),
             ("[auth]\ntoken_key = \"short\"", "auth.token_key"),
             ("[payment]\ncallback_secret = \"secret\"", "payment.callback_secret"),
             ("[database]\nurl = \"mysql://x\"", "database.url"),

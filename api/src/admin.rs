@@ -3,6 +3,7 @@
 pub(crate) mod dead_letters;
 pub(crate) mod lag;
 pub(crate) mod projections;
+pub(crate) mod rollout;
 
 use crate::auth::{Caller, Role};
 use crate::problem::Problem;

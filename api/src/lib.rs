@@ -18,6 +18,7 @@ mod openapi;
 mod orders;
 mod payment_callback;
 mod payments;
+mod pin;
 mod problem;
 mod rate_limit;
 mod refusals;

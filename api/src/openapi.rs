@@ -26,7 +26,7 @@ use crate::problem::ProblemBody;
         (name = "payments", description = "Payments and the provider's callback"),
         (name = "stock", description = "Ticket types and what is left of them"),
         (name = "users", description = "Notifications and how to reach a user"),
-        (name = "admin", description = "Lag, projections and dead letters"),
+        (name = "admin", description = "Lag, projections, dead letters and the rollout"),
         (name = "operation", description = "Health, metrics and this document"),
     )
 )]

@@ -3,6 +3,7 @@
 mod events;
 mod list;
 mod place;
+mod taking;
 
 use axum::Json;
 use axum::extract::State;

@@ -1,14 +1,17 @@
 //! Paying for an order, and looking at a payment.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::LOCATION;
 use axum::response::IntoResponse;
 use domain::payment::RequestedPayment;
-use domain::{Money, OrderId, Payment, PaymentId, PaymentStatus, UserId};
+use domain::{Mode, Money, OrderId, OrderStatus, Payment, PaymentId, PaymentStatus, UserId};
 use event_store::Committed;
 use processors::commands::{NewPayment, Origin, StartPayment, start_payment};
+use processors::sync_payment::{SyncOutcome, ask_and_wait};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -18,7 +21,7 @@ use crate::fields::payment_not_found;
 use crate::idempotency::{IdempotencyKey, first_or_repeated};
 use crate::openapi::{BodyProblems, CallerProblems, ConflictProblem, IdempotencyProblems, NotFoundProblem};
 use crate::orders::changeable_order;
-use crate::problem::Problem;
+use crate::problem::{Problem, ProblemBody};
 use crate::request_context::RequestContext;
 use crate::state::{ApiConfig, ApiState};
 
@@ -79,7 +82,8 @@ pub(crate) struct PaymentBody {
     position: i64,
 }
 
-/// Starts to pay for an order. A lock that lapsed is taken anew in the same append, or the answer is 409.
+/// Starts to pay for an order. A lock that lapsed is taken anew in the same append, or the answer is 409. For a sync order the
+/// provider is asked at once, and its decision waited for a few seconds.
 #[utoipa::path(
     post,
     path = "/v1/orders/{orderId}/payments",
@@ -88,6 +92,8 @@ pub(crate) struct PaymentBody {
     request_body = PayBody,
     responses(
         (status = 202, description = "Started: the provider is being asked", body = StartedPaymentBody, headers(("Location" = String))),
+        (status = 201, description = "Sync: paid, and the order is confirmed", body = StartedPaymentBody, headers(("Location" = String))),
+        (status = 402, description = "Sync: declined; the order may be paid again", body = ProblemBody, content_type = "application/problem+json"),
         CallerProblems,
         NotFoundProblem,
         ConflictProblem,
@@ -108,9 +114,36 @@ pub(crate) async fn pay(
     let order = changeable_order(&api, &caller, &order_id).await?;
     let origin = Origin::new(context.metadata_of(&caller, Some(order.mode))).with_key(key.clone());
     let started = start_payment(&api.ledger, &api.config.policy, origin, &order, request).await;
-    let started = StartedPaymentBody::from(first_or_repeated(started, &key)?);
-    let location = format!("/v1/payments/{}", started.payment_id);
-    Ok((StatusCode::ACCEPTED, [(LOCATION, location)], Json(started)))
+    let started = first_or_repeated(started, &key)?;
+    let outcome = match started.value.mode {
+        Mode::Async => SyncOutcome::Open,
+        Mode::Sync => settle_now(&api, &started.value).await?,
+    };
+    answer(started, outcome)
+}
+
+/// Committed before the provider is asked: whatever happens in between, the payment's deadline goes on from there.
+async fn settle_now(api: &ApiState, payment: &NewPayment) -> Result<SyncOutcome, Problem> {
+    let wait = Duration::from_millis(api.config.sync_payment_wait_ms);
+    Ok(ask_and_wait(&api.ledger, api.provider.as_ref(), payment, wait).await?)
+}
+
+fn answer(started: Committed<NewPayment>, outcome: SyncOutcome) -> Result<impl IntoResponse, Problem> {
+    let (code, status) = match outcome {
+        SyncOutcome::Paid => (StatusCode::CREATED, PaymentStatus::Succeeded),
+        SyncOutcome::Open => (StatusCode::ACCEPTED, PaymentStatus::Requested),
+        SyncOutcome::Declined => return Err(declined(started.value)),
+    };
+    let body = StartedPaymentBody { status, ..StartedPaymentBody::from(started) };
+    let location = format!("/v1/payments/{}", body.payment_id);
+    Ok((code, [(LOCATION, location)], Json(body)))
+}
+
+fn declined(payment: NewPayment) -> Problem {
+    Problem::new(StatusCode::PAYMENT_REQUIRED, "payment_declined", "the provider declined the payment; try another one")
+        .order_id(payment.order_id)
+        .payment_id(payment.payment_id)
+        .order_status(Some(OrderStatus::AwaitingPayment))
 }
 
 /// One payment, as the ledger has it now.

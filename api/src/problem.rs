@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use domain::OrderStatus;
+use domain::{OrderId, OrderStatus, PaymentId};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -15,6 +15,8 @@ pub struct Problem {
     detail: String,
     field: Option<String>,
     order_status: Option<OrderStatus>,
+    order_id: Option<OrderId>,
+    payment_id: Option<PaymentId>,
     retry_after_seconds: Option<u32>,
     cause: Option<String>,
 }
@@ -44,6 +46,14 @@ pub struct ProblemBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, example = "PAID")]
     order_status: Option<OrderStatus>,
+    /// The order that was made and could not be carried out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, example = "ORD202412010001")]
+    order_id: Option<OrderId>,
+    /// The payment that was tried and came to nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, example = "PAY202412010001")]
+    payment_id: Option<PaymentId>,
 }
 
 /// Left in the response's extensions, so that the one log line of a failed request can name its reason.
@@ -64,6 +74,8 @@ impl Problem {
             detail: detail.into(),
             field: None,
             order_status: None,
+            order_id: None,
+            payment_id: None,
             retry_after_seconds: None,
             cause: None,
         }
@@ -78,6 +90,18 @@ impl Problem {
     /// Says in which status the order was found.
     pub fn order_status(mut self, status: Option<OrderStatus>) -> Self {
         self.order_status = status;
+        self
+    }
+
+    /// Names the order that was made all the same.
+    pub fn order_id(mut self, id: OrderId) -> Self {
+        self.order_id = Some(id);
+        self
+    }
+
+    /// Names the payment that was tried.
+    pub fn payment_id(mut self, id: PaymentId) -> Self {
+        self.payment_id = Some(id);
         self
     }
 
@@ -157,6 +181,8 @@ impl Problem {
             code: self.code,
             field: self.field.clone(),
             order_status: self.order_status,
+            order_id: self.order_id.clone(),
+            payment_id: self.payment_id.clone(),
         }
     }
 }

@@ -8,7 +8,9 @@ use futures_util::future::BoxFuture;
 use messaging::{Broker, Handler, Topic};
 use processors::Policy;
 use processors::catalogue::Catalogue;
+use processors::provider::PaymentProvider;
 use projections::Checkpoints;
+use rollout::Rollout;
 use sqlx::PgPool;
 use standardwebhooks::Webhook;
 use tokio::sync::Semaphore;
@@ -37,6 +39,8 @@ pub struct ApiConfig {
     pub callback_url: String,
     /// Further addresses a request may name; any other is answered 422.
     pub allowed_callback_urls: Vec<String>,
+    /// How long the payment of a sync order is waited for before it is answered 202.
+    pub sync_payment_wait_ms: u64,
 }
 
 impl Default for ApiConfig {
@@ -51,6 +55,7 @@ impl Default for ApiConfig {
             policy: Policy::default(),
             callback_url: "http://127.0.0.1:8080/v1/payments/callback".to_owned(),
             allowed_callback_urls: Vec::new(),
+            sync_payment_wait_ms: 5_000,
         }
     }
 }
@@ -66,6 +71,10 @@ pub struct ApiParts {
     pub token_key: TokenKey,
     /// `whsec_…`, shared with the payment provider.
     pub payment_callback_secret: String,
+    /// Asked for the payments of sync orders.
+    pub provider: Arc<dyn PaymentProvider>,
+    /// Says which orders are sync.
+    pub rollout: Rollout,
     /// Only asked whether it is there; None where nobody knows.
     pub broker: Option<Arc<dyn Broker>>,
     /// All there are, wherever they run: their lag is reported, and dead letters of those with a handler can be redriven.
@@ -103,6 +112,8 @@ pub struct Shared {
     pub(crate) queries: PgPool,
     pub(crate) token_key: TokenKey,
     pub(crate) callback_webhook: Webhook,
+    pub(crate) provider: Arc<dyn PaymentProvider>,
+    pub(crate) rollout: Rollout,
     pub(crate) broker: Option<Arc<dyn Broker>>,
     pub(crate) metrics_text: MetricsText,
     pub(crate) in_flight: Semaphore,
@@ -126,6 +137,8 @@ impl ApiState {
             queries: parts.queries,
             token_key: parts.token_key,
             callback_webhook,
+            provider: parts.provider,
+            rollout: parts.rollout,
             broker: parts.broker,
             metrics_text: parts.metrics_text,
             config,

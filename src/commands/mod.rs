@@ -6,6 +6,7 @@ mod connect;
 pub mod events;
 pub mod lag;
 pub mod migrate;
+pub mod rollout;
 pub mod token;
 pub mod topics;
 pub mod verify;

@@ -24,6 +24,7 @@ pub fn register() {
     api::register_metrics();
     processors::commands::register_metrics();
     outbox_relay::metric::init();
+    rollout::register_metrics();
     projections::lag::describe_metrics();
     for (consumer, topics) in CONSUMERS {
         let group = consumer_group(consumer);

@@ -91,6 +91,7 @@ pub(super) fn provider(config: &Config) -> anyhow::Result<Arc<dyn PaymentProvide
 async fn keep_house(pool: sqlx::PgPool, config: Config, shutdown: CancellationToken) {
     let inbox_retention = Duration::from_secs(config.ledger.inbox_retention_seconds);
     let dead_letter_retention = Duration::from_secs(config.consumer.dead_letter_retention_seconds);
+    let sample_retention = Duration::from_secs(config.rollout.sample_retention_seconds);
     let retention = |scope_prefix: &str, keep_for| KeyRetention { scope_prefix: scope_prefix.to_owned(), keep_for };
     let retentions = [
         retention(IDEMPOTENCY_SCOPE_PREFIX, Duration::from_secs(config.ledger.idempotency_retention_seconds)),
@@ -104,6 +105,9 @@ async fn keep_house(pool: sqlx::PgPool, config: Config, shutdown: CancellationTo
         }
         if let Err(error) = housekeeping::forget_old_keys(&pool, &retentions).await {
             tracing::warn!(%error, "old keys stay for now");
+        }
+        if let Err(error) = rollout::forget_older_than(&pool, sample_retention, FORGOTTEN_AT_ONCE).await {
+            tracing::warn!(%error, "old samples of the rollout stay for now");
         }
         if let Err(error) = inbox::forget_older_than(&pool, inbox_retention, FORGOTTEN_AT_ONCE).await {
             tracing::warn!(%error, "old inbox rows stay for now");

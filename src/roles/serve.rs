@@ -6,16 +6,18 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use api::auth::TokenKey;
 use api::{ApiConfig, ApiParts, ApiState, ConsumerGroup, MetricsText};
+use domain::Mode;
 use event_store::Ledger;
 use messaging::Topic;
 use processors::handlers::{self, ProcessorParts};
 use processors::sandbox::{self, Sandbox, SandboxConfig};
+use rollout::{InstanceMode, Rollout, RolloutConfig, SampleConfig, Thresholds};
 use tokio::net::TcpListener;
 
 use super::process::provider;
 use super::{Environment, policy, public_url, run_role};
 use crate::commands::{ledger_config, pool};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::exit::Outcome;
 use crate::metrics::{self, CONSUMERS};
 
@@ -32,7 +34,9 @@ async fn serve(environment: Environment) -> anyhow::Result<()> {
         .await
         .with_context(|| format!("cannot listen on {listen}: set LEDGER__HTTP__LISTEN to a free address"))?;
     let ledger = Ledger::start(environment.pool.clone(), ledger_config(config)).await?;
-    let state = ApiState::new(parts(&environment, ledger.clone()).await?, api_config(config))?;
+    let (rollout, watcher) = rollout::start(environment.pool.clone(), rollout_config(config)).await?;
+    let state = ApiState::new(parts(&environment, ledger.clone(), rollout).await?, api_config(config))?;
+    let watching = tokio::spawn(watcher.run(environment.shutdown.clone()));
     let mut router = api::router(state);
     let mut settling = None;
     if config.payment.provider_url.is_none() {
@@ -45,11 +49,12 @@ async fn serve(environment: Environment) -> anyhow::Result<()> {
     if let Some(settling) = settling {
         settling.await?;
     }
+    watching.await?;
     ledger.close().await;
     Ok(())
 }
 
-async fn parts(environment: &Environment, ledger: Ledger) -> anyhow::Result<ApiParts> {
+async fn parts(environment: &Environment, ledger: Ledger, rollout: Rollout) -> anyhow::Result<ApiParts> {
     let config = &environment.config;
     let token_key = config.auth.token_key.as_ref().ok_or_else(|| missing("auth.token_key"))?;
     Ok(ApiParts {
@@ -58,6 +63,8 @@ async fn parts(environment: &Environment, ledger: Ledger) -> anyhow::Result<ApiP
         queries: pool(config).await?,
         token_key: TokenKey::from_secret(token_key.as_bytes())?,
         payment_callback_secret: callback_secret(config)?,
+        provider: provider(config)?,
+        rollout,
         broker: Some(environment.broker.clone()),
         metrics_text: metrics_text(environment),
     })
@@ -82,7 +89,29 @@ fn api_config(config: &Config) -> ApiConfig {
         max_quantity: config.order.max_quantity,
         policy: policy(config),
         callback_url: callback_url(config),
+        sync_payment_wait_ms: config.payment.sync_wait_ms,
         ..ApiConfig::default()
+    }
+}
+
+fn rollout_config(config: &Config) -> RolloutConfig {
+    let rollout = &config.rollout;
+    // Validated to be at most ten years, which fits.
+    let milliseconds = |seconds: u64| i64::try_from(seconds.saturating_mul(1_000)).unwrap_or(i64::MAX);
+    let defaults = RolloutConfig::default();
+    RolloutConfig {
+        poll_interval_ms: rollout.poll_interval_ms,
+        instance: match rollout.instance_mode {
+            config::InstanceMode::Policy => InstanceMode::Policy,
+            config::InstanceMode::Async => InstanceMode::Always(Mode::Async),
+            config::InstanceMode::Sync => InstanceMode::Always(Mode::Sync),
+        },
+        thresholds: Thresholds {
+            outbox_age_limit_ms: milliseconds(rollout.outbox_age_limit_seconds),
+            recover_after_ms: milliseconds(rollout.recover_after_seconds),
+            ..defaults.thresholds
+        },
+        samples: SampleConfig { max_kept_orders: rollout.max_sampled_orders, ..defaults.samples },
     }
 }
 

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use super::free_port;
+use super::free_broker_ports;
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/apache-rocketmq/apache-rocketmq.sh");
 
@@ -24,7 +24,7 @@ impl ApacheRocketMq {
         }
         assert!(run(&["fetch"]), "the jars of Apache RocketMQ could not be fetched");
         let directory = tempfile::Builder::new().prefix("order-ledger-apache-").tempdir().unwrap();
-        let (name_server, broker) = free_ports();
+        let (name_server, broker) = free_broker_ports();
         let started = run(&["start", path(directory.path()), &name_server.to_string(), &broker.to_string()]);
         assert!(started, "Apache RocketMQ did not start");
         Some(Self { directory, name_server: format!("127.0.0.1:{name_server}") })
@@ -51,18 +51,6 @@ fn run(arguments: &[&str]) -> bool {
     let mut command = Command::new("sh");
     command.arg(SCRIPT).args(arguments).env("APACHE_ROCKETMQ_OWNER_PID", std::process::id().to_string());
     command.status().unwrap().success()
-}
-
-/// The broker also takes the port two below its own and the one above: all four must be free.
-fn free_ports() -> (u16, u16) {
-    let is_free = |port: u16| std::net::TcpListener::bind(("127.0.0.1", port)).is_ok();
-    loop {
-        // Below the range outgoing ports come from, so that none of them is taken meanwhile.
-        let broker = 12_000 + free_port() % 3_000;
-        if [broker - 2, broker - 1, broker, broker + 1].into_iter().all(is_free) {
-            return (broker - 1, broker);
-        }
-    }
 }
 
 fn path(path: &Path) -> &str {

@@ -2,6 +2,7 @@
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used)] // each test file uses a part of it
 
 pub mod apache;
+pub mod broker;
 pub mod client;
 
 use std::fs::File;
@@ -57,6 +58,18 @@ pub fn binary() -> &'static str {
 
 pub fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// Ports of a name server and a broker, which also takes the port two below its own and the one above: all four are free.
+pub fn free_broker_ports() -> (u16, u16) {
+    let is_free = |port: u16| std::net::TcpListener::bind(("127.0.0.1", port)).is_ok();
+    loop {
+        // Below the range outgoing ports come from, so that none of them is taken meanwhile.
+        let broker = 12_000 + free_port() % 3_000;
+        if [broker - 2, broker - 1, broker, broker + 1].into_iter().all(is_free) {
+            return (broker - 1, broker);
+        }
+    }
 }
 
 /// Waits for a condition; says what it waited for when it does not come.

@@ -4,7 +4,7 @@ use axum::http::StatusCode;
 use axum::http::header::LOCATION;
 use axum::response::IntoResponse;
 use chrono::{DateTime, Utc};
-use domain::{Mode, Money, OrderId, OrderStatus, Quantity};
+use domain::{Mode, Money, OrderId, OrderStatus, Quantity, UserId};
 use event_store::Committed;
 use processors::commands::{NewOrder, Origin, PlaceOrder, place_order};
 use serde::{Deserialize, Serialize};
@@ -15,9 +15,12 @@ use crate::extract::JsonBody;
 use crate::fields;
 use crate::idempotency::{IdempotencyKey, first_or_repeated};
 use crate::openapi::{BodyProblems, CallerProblems, IdempotencyProblems, NotFoundProblem};
-use crate::problem::Problem;
+use crate::pin::ModePin;
+use crate::problem::{Problem, ProblemBody};
 use crate::request_context::RequestContext;
 use crate::state::ApiState;
+
+use super::taking::Taking;
 
 /// What a user wants to buy.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -55,15 +58,20 @@ pub(crate) struct PlacedOrderBody {
     mode: Mode,
 }
 
-/// Places an order.
+/// Places an order. Whether it is async or sync is the rollout's to say, or an operator's for this order.
 #[utoipa::path(
     post,
     path = "/v1/orders",
     tag = "orders",
-    params(("Idempotency-Key" = String, Header, min_length = 1, max_length = 255)),
+    params(
+        ("Idempotency-Key" = String, Header, min_length = 1, max_length = 255),
+        ("X-Order-Mode" = Option<String>, Header, description = "`async` or `sync`, whatever the rollout says; operators only")
+    ),
     request_body = PlaceOrderBody,
     responses(
-        (status = 202, description = "Placed: stock is being locked", body = PlacedOrderBody, headers(("Location" = String))),
+        (status = 202, description = "Async, placed: stock is being locked", body = PlacedOrderBody, headers(("Location" = String))),
+        (status = 201, description = "Sync, placed: the stock is held", body = PlacedOrderBody, headers(("Location" = String))),
+        (status = 409, description = "Sync: no stock; the order is REJECTED", body = ProblemBody, content_type = "application/problem+json"),
         CallerProblems,
         NotFoundProblem,
         BodyProblems,
@@ -73,33 +81,58 @@ pub(crate) struct PlacedOrderBody {
 pub(crate) async fn place(
     caller: Caller,
     context: RequestContext,
+    ModePin(pin): ModePin,
     key: IdempotencyKey,
     State(api): State<ApiState>,
     JsonBody(body): JsonBody<PlaceOrderBody>,
 ) -> Result<impl IntoResponse, Problem> {
-    let order = body.validate(&caller, api.config.max_quantity)?;
+    let user_id = body.buyer(&caller)?;
+    let assignment = api.rollout.assign(pin, user_id, caller.groups());
+    let order = body.validate(user_id, assignment.mode, api.config.max_quantity)?;
     let key = key.scoped(&caller, "POST /v1/orders", &body)?;
     let origin = Origin::new(context.metadata_of(&caller, Some(order.mode))).with_key(key.clone());
+    let taking = Taking::start(&api, assignment);
     let placed = place_order(&api.ledger, &api.catalogue, &api.config.policy, origin, order).await;
-    let placed = PlacedOrderBody::from(first_or_repeated(placed, &key)?);
+    taking.finish(&placed);
+    answer(first_or_repeated(placed, &key)?)
+}
+
+/// An async order is promised, a sync one is decided.
+fn answer(placed: Committed<NewOrder>) -> Result<impl IntoResponse, Problem> {
+    let status = match placed.value.status {
+        OrderStatus::Pending => StatusCode::ACCEPTED,
+        OrderStatus::Rejected => return Err(rejected(placed.value.order_id)),
+        _ => StatusCode::CREATED,
+    };
+    let placed = PlacedOrderBody::from(placed);
     let location = format!("/v1/orders/{}", placed.order_id);
-    Ok((StatusCode::ACCEPTED, [(LOCATION, location)], Json(placed)))
+    Ok((status, [(LOCATION, location)], Json(placed)))
+}
+
+fn rejected(order_id: OrderId) -> Problem {
+    Problem::new(StatusCode::CONFLICT, "insufficient_stock", "there are not as many tickets left")
+        .order_id(order_id)
+        .order_status(Some(OrderStatus::Rejected))
 }
 
 impl PlaceOrderBody {
-    fn validate(&self, caller: &Caller, max_quantity: u32) -> Result<PlaceOrder, Problem> {
-        let order = PlaceOrder {
-            user_id: fields::user_id(self.user_id)?,
-            show_id: fields::show_id(self.show_id)?,
-            ticket_type_id: fields::ticket_type_id(self.ticket_type_id)?,
-            quantity: quantity(self.quantity, max_quantity)?,
-            mode: Mode::Async,
-        };
-        if caller.may_act_for(order.user_id) {
-            Ok(order)
+    fn buyer(&self, caller: &Caller) -> Result<UserId, Problem> {
+        let user_id = fields::user_id(self.user_id)?;
+        if caller.may_act_for(user_id) {
+            Ok(user_id)
         } else {
             Err(Problem::forbidden("userId is not the token's user").field("userId"))
         }
+    }
+
+    fn validate(&self, user_id: UserId, mode: Mode, max_quantity: u32) -> Result<PlaceOrder, Problem> {
+        Ok(PlaceOrder {
+            user_id,
+            show_id: fields::show_id(self.show_id)?,
+            ticket_type_id: fields::ticket_type_id(self.ticket_type_id)?,
+            quantity: quantity(self.quantity, max_quantity)?,
+            mode,
+        })
     }
 }
 
@@ -114,7 +147,7 @@ impl From<Committed<NewOrder>> for PlacedOrderBody {
         let order = committed.value;
         Self {
             order_id: order.order_id,
-            status: OrderStatus::Pending,
+            status: order.status,
             total_amount: order.total_amount,
             expire_time: order.expire_time,
             position: committed.position.unwrap_or_default(),

@@ -11,6 +11,8 @@ mod operation;
 mod orders;
 mod ownership;
 mod payments;
+mod rollout;
 mod serving;
 mod stock;
+mod sync;
 mod users;

@@ -96,7 +96,7 @@ async fn the_description_documents_each_calls_errors_and_refers_to_nothing_that_
     }
 }
 
-const CALLS: [(&str, &str); 22] = [
+const CALLS: [(&str, &str); 26] = [
     ("GET", "/livez"),
     ("GET", "/readyz"),
     ("GET", "/metrics"),
@@ -116,6 +116,10 @@ const CALLS: [(&str, &str); 22] = [
     ("PUT", "/v1/users/{userId}/contact"),
     ("GET", "/v1/admin/lag"),
     ("GET", "/v1/admin/projections"),
+    ("GET", "/v1/admin/rollout"),
+    ("PUT", "/v1/admin/rollout"),
+    ("GET", "/v1/admin/rollout/status"),
+    ("GET", "/v1/admin/rollout/report"),
     ("GET", "/v1/admin/dead-letters"),
     ("POST", "/v1/admin/dead-letters/{deadLetterId}/redrive"),
     ("DELETE", "/v1/admin/dead-letters/{deadLetterId}"),

@@ -28,7 +28,7 @@ impl Serving {
 
     /// Sends a request and leaves its answer to be read.
     async fn send(&self, path: &str) -> TcpStream {
-        let token = self.api.token(USER, &[Role::User]);
+        let token = self.api.token(USER, &[Role::User], &[]);
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).await.unwrap();
         let request = format!("GET {path} HTTP/1.1\r\nhost: test\r\nauthorization: Bearer {token}\r\n\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();

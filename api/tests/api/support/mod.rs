@@ -2,6 +2,7 @@
 
 mod answer;
 mod processing;
+mod provider;
 mod request;
 
 use std::sync::Arc;
@@ -10,15 +11,18 @@ use std::time::Duration;
 use api::auth::{Role, TokenKey, mint_token};
 use api::{ApiConfig, ApiParts, ApiState};
 use axum::Router;
-use domain::UserId;
+use domain::{Mode, UserId};
 use event_store::{Ledger, LedgerConfig};
 use futures_util::FutureExt;
+use rollout::{InstanceMode, Rollout, RolloutConfig, RolloutPolicy};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 pub use answer::Answer;
+pub use provider::{Settling, TestProvider};
 pub use request::{Call, delete, get, post, put};
 
 pub const CALLBACK_SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
@@ -31,6 +35,8 @@ pub struct TestApi {
     pub pool: PgPool,
     pub ledger: Ledger,
     pub state: ApiState,
+    pub rollout: Rollout,
+    pub provider: Arc<TestProvider>,
     router: Router,
     key: TokenKey,
     _database: embedded_postgres::testing::TestDatabase,
@@ -42,22 +48,34 @@ impl TestApi {
     }
 
     pub async fn start_with(config: ApiConfig) -> Self {
+        Self::start_as(config, InstanceMode::Policy).await
+    }
+
+    /// As an instance that is configured to take orders in one mode.
+    pub async fn start_as(config: ApiConfig, instance: InstanceMode) -> Self {
         let database = embedded_postgres::testing::database();
         let pool = PgPoolOptions::new().max_connections(5).connect(&database.url).await.unwrap();
         event_store::migrate(&pool).await.unwrap();
         let ledger = Ledger::start(pool.clone(), LedgerConfig::default()).await.unwrap();
         let key = TokenKey::from_secret(&[7; 32]).unwrap();
+        let provider = Arc::new(TestProvider::new(ledger.clone()));
+        let rollout_config = RolloutConfig { instance, ..RolloutConfig::default() };
+        let (rollout, watcher) = rollout::start(pool.clone(), rollout_config).await.unwrap();
+        // It ends with the test's runtime.
+        tokio::spawn(watcher.run(CancellationToken::new()));
         let parts = ApiParts {
             ledger: ledger.clone(),
             queries: pool.clone(),
             token_key: key.clone(),
             payment_callback_secret: CALLBACK_SECRET.to_owned(),
+            provider: provider.clone(),
+            rollout: rollout.clone(),
             broker: None,
             consumers: Vec::new(),
             metrics_text: Arc::new(|| async { "ledger_commands_total 0\n".to_owned() }.boxed()),
         };
         let state = ApiState::new(parts, config).unwrap();
-        Self { router: api::router(state.clone()), pool, ledger, state, key, _database: database }
+        Self { router: api::router(state.clone()), pool, ledger, state, rollout, provider, key, _database: database }
     }
 
     /// The same with one ticket type on sale: 100 tickets at 299.00.
@@ -74,13 +92,13 @@ impl TestApi {
         assert_eq!(answer.status, 201, "{answer:?}");
     }
 
-    pub fn token(&self, user: i64, roles: &[Role]) -> String {
+    pub fn token(&self, user: i64, roles: &[Role], groups: &[String]) -> String {
         let user = UserId::new(user).unwrap();
-        mint_token(&self.key, user, roles, &[], Duration::from_secs(60)).unwrap()
+        mint_token(&self.key, user, roles, groups, Duration::from_secs(60)).unwrap()
     }
 
     pub async fn call(&self, call: Call) -> Answer {
-        let request = call.into_request(|user, roles| self.token(user, roles));
+        let request = call.into_request(|user, roles, groups| self.token(user, roles, groups));
         Answer::read(self.router.clone().oneshot(request).await.unwrap()).await
     }
 
@@ -89,6 +107,20 @@ impl TestApi {
         let answer = self.call(post("/v1/orders").user(USER).key(key).json(&order_body())).await;
         assert_eq!(answer.status, 202, "{answer:?}");
         answer.body["orderId"].as_str().unwrap().to_owned()
+    }
+
+    /// Changes the policy, and waits until this process follows it.
+    pub async fn follow(&self, policy: Value) {
+        let wanted: RolloutPolicy = serde_json::from_value(policy).unwrap();
+        rollout::store::put(&self.pool, "test", &wanted, None).await.unwrap();
+        while self.rollout.in_force().policy != wanted {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Has every new order decided in its request.
+    pub async fn everybody_sync(&self) {
+        self.follow(json!({"mode": Mode::Sync})).await;
     }
 
     /// How many events the ledger holds: refused requests must not change it.

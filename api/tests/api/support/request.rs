@@ -8,6 +8,7 @@ pub struct Call {
     method: Method,
     uri: String,
     caller: Option<(i64, Vec<Role>)>,
+    groups: Vec<String>,
     headers: Vec<(String, String)>,
     body: Vec<u8>,
 }
@@ -30,7 +31,7 @@ pub fn delete(uri: impl Into<String>) -> Call {
 
 impl Call {
     fn new(method: Method, uri: impl Into<String>) -> Self {
-        Self { method, uri: uri.into(), caller: None, headers: Vec::new(), body: Vec::new() }
+        Self { method, uri: uri.into(), caller: None, groups: Vec::new(), headers: Vec::new(), body: Vec::new() }
     }
 
     pub fn user(self, user: i64) -> Self {
@@ -43,6 +44,12 @@ impl Call {
 
     pub fn role(mut self, user: i64, role: Role) -> Self {
         self.caller = Some((user, vec![role]));
+        self
+    }
+
+    /// In the caller's token.
+    pub fn group(mut self, group: &str) -> Self {
+        self.groups.push(group.to_owned());
         self
     }
 
@@ -69,10 +76,10 @@ impl Call {
         self
     }
 
-    pub fn into_request(self, token: impl Fn(i64, &[Role]) -> String) -> Request<Body> {
+    pub fn into_request(self, token: impl Fn(i64, &[Role], &[String]) -> String) -> Request<Body> {
         let mut request = Request::builder().method(self.method).uri(self.uri);
         if let Some((user, roles)) = &self.caller {
-            request = request.header(header::AUTHORIZATION, format!("Bearer {}", token(*user, roles)));
+            request = request.header(header::AUTHORIZATION, format!("Bearer {}", token(*user, roles, &self.groups)));
         }
         for (name, value) in &self.headers {
             request = request.header(name, value);
