@@ -14,11 +14,18 @@ pub struct Problem {
     code: &'static str,
     detail: String,
     field: Option<String>,
+    /// Boxed: most problems have none, and all are results.
+    about: Option<Box<About>>,
+    retry_after_seconds: Option<u32>,
+    cause: Option<String>,
+}
+
+/// The order or payment a problem is about.
+#[derive(Debug, Clone, Default)]
+struct About {
     order_status: Option<OrderStatus>,
     order_id: Option<OrderId>,
     payment_id: Option<PaymentId>,
-    retry_after_seconds: Option<u32>,
-    cause: Option<String>,
 }
 
 /// The JSON form of a [`Problem`].
@@ -68,17 +75,7 @@ pub(crate) struct Failure {
 impl Problem {
     /// A problem of this status; `code` is stable, `detail` is for people.
     pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        Self {
-            status,
-            code,
-            detail: detail.into(),
-            field: None,
-            order_status: None,
-            order_id: None,
-            payment_id: None,
-            retry_after_seconds: None,
-            cause: None,
-        }
+        Self { status, code, detail: detail.into(), field: None, about: None, retry_after_seconds: None, cause: None }
     }
 
     /// Names the field, parameter or header that is wrong.
@@ -89,19 +86,21 @@ impl Problem {
 
     /// Says in which status the order was found.
     pub fn order_status(mut self, status: Option<OrderStatus>) -> Self {
-        self.order_status = status;
+        if status.is_some() {
+            self.about.get_or_insert_default().order_status = status;
+        }
         self
     }
 
     /// Names the order that was made all the same.
     pub fn order_id(mut self, id: OrderId) -> Self {
-        self.order_id = Some(id);
+        self.about.get_or_insert_default().order_id = Some(id);
         self
     }
 
     /// Names the payment that was tried.
     pub fn payment_id(mut self, id: PaymentId) -> Self {
-        self.payment_id = Some(id);
+        self.about.get_or_insert_default().payment_id = Some(id);
         self
     }
 
@@ -173,6 +172,7 @@ impl Problem {
     }
 
     fn body(&self) -> ProblemBody {
+        let About { order_status, order_id, payment_id } = self.about.as_deref().cloned().unwrap_or_default();
         ProblemBody {
             kind: format!("urn:order-ledger:problem:{}", self.code),
             title: title(self.code),
@@ -180,9 +180,9 @@ impl Problem {
             detail: self.detail.clone(),
             code: self.code,
             field: self.field.clone(),
-            order_status: self.order_status,
-            order_id: self.order_id.clone(),
-            payment_id: self.payment_id.clone(),
+            order_status,
+            order_id,
+            payment_id,
         }
     }
 }
