@@ -136,7 +136,10 @@ impl Row {
 }
 
 fn cohort(rows: &[Row]) -> Cohort {
-    let weighed = |wanted: &dyn Fn(&Row) -> bool| rows.iter().filter(|row| wanted(row)).map(Row::weight).sum::<f64>();
+    // Not `sum`: that of nothing is -0.
+    let weighed = |wanted: &dyn Fn(&Row) -> bool| {
+        rows.iter().filter(|row| wanted(row)).fold(0.0, |weight, row| weight + row.weight())
+    };
     let (all, failed) = (weighed(&|_| true), weighed(&|row| row.is_failed));
     let decided = weighed(&|row| row.is_rejected.is_some());
     let rate = |part: f64, whole: f64| (whole > 0.0).then(|| part / whole);

@@ -56,8 +56,11 @@ pub fn binary() -> &'static str {
     env!("CARGO_BIN_EXE_order-ledger")
 }
 
+/// Below the range that outgoing connections come from: one of them could take it before the test does.
 pub fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    let is_free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    let start = 15_000 + (uuid::Uuid::new_v4().as_u128() % 15_000) as u16;
+    (start..start + 1_000).find(is_free).expect("a free port")
 }
 
 /// Ports of a name server and a broker, which also takes the port two below its own and the one above: all four are free.
@@ -86,12 +89,13 @@ pub fn eventually<T>(what: &str, timeout: Duration, mut condition: impl FnMut() 
 
 impl Instance {
     pub fn start(environment: &[(&str, &str)]) -> Self {
+        let turn = Turn::take();
         let mut instance = Self {
             child: None,
             directory: tempfile::Builder::new().prefix("order-ledger-test-").tempdir().unwrap(),
             environment: environment.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect(),
             listen: format!("127.0.0.1:{}", free_port()),
-            _turn: Turn::take(),
+            _turn: turn,
         };
         instance.up();
         instance

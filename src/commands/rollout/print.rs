@@ -85,7 +85,11 @@ pub fn report(report: &Report, json: bool) -> anyhow::Result<()> {
             Some(false) => "no more than noise",
             None => "too little to tell",
         };
-        let p_value = difference.p_value.map_or_else(String::new, |p_value| format!(", p = {p_value:.4}"));
+        let p_value = match difference.p_value {
+            None => String::new(),
+            Some(p_value) if p_value < 0.000_1 => ", p < 0.0001".to_owned(),
+            Some(p_value) => format!(", p = {p_value:.4}"),
+        };
         println!("{:<16} {verdict}{p_value} ({})", difference.measure, difference.test);
     }
     for (cause, count) in &report.excluded {
