@@ -92,6 +92,9 @@ impl Default for HttpConfig {
 pub struct RocketMqSection {
     /// `host:port;host:port`; none: the broker that `up` runs.
     pub name_server: Option<String>,
+    /// Whom the brokers' access control knows us as; none: they let everybody in. Both keys or neither.
+    pub access_key: Option<String>,
+    pub secret_key: Option<String>,
     pub producer: ProducerSection,
     pub consumer: ConsumerGroupSection,
 }
@@ -467,6 +470,9 @@ impl Config {
         {
             return Err(invalid("rocketmq.name_server", "must be host:port, several separated by ';'"));
         }
+        if self.rocketmq.access_key.is_some() != self.rocketmq.secret_key.is_some() {
+            return Err(invalid("rocketmq.secret_key", "and rocketmq.access_key are set together"));
+        }
         if self.auth.token_key.as_ref().is_some_and(|key| key.len() < 32) {
             return Err(invalid("auth.token_key", "must be at least 32 bytes"));
         }
@@ -479,9 +485,12 @@ impl Config {
     /// The effective values, secrets masked.
     pub fn masked(&self) -> Config {
         let mut masked = self.clone();
-        for secret in
-            [&mut masked.auth.token_key, &mut masked.payment.callback_secret, &mut masked.payment.provider_api_key]
-        {
+        for secret in [
+            &mut masked.auth.token_key,
+            &mut masked.payment.callback_secret,
+            &mut masked.payment.provider_api_key,
+            &mut masked.rocketmq.secret_key,
+        ] {
             if secret.is_some() {
                 *secret = Some(MASK.into());
             }
@@ -555,6 +564,7 @@ mod tests {
             ("[http]\nlisten = \"nowhere\"", "http.listen"),
             ("[http]\nlissten = \"127.0.0.1:1\"", "lissten"),
             ("[rocketmq]\nname_server = \"nowhere\"", "rocketmq.name_server"),
+            ("[rocketmq]\naccess_key = \"ledger\"", "rocketmq.secret_key"),
             ("[rocketmq.consumer]\nconsume_thread_max = 1", "rocketmq.consumer.consume_thread_max"),
             ("[relay]\nlease_ttl_ms = 1", "relay.lease_ttl_ms"),
             ("[consumer]\ndead_letter_retention_seconds = 0", "consumer.dead_letter_retention_seconds"),
@@ -575,11 +585,12 @@ mod tests {
     #[test]
     fn secrets_are_masked() {
         let config = from_toml(
-            "[database]\nurl = \"postgres://ledger:hunter2@db/ledger\"\n[auth]\ntoken_key = \"0123456789abcdef0123456789abcdef\"",
+            "[database]\nurl = \"postgres://ledger:hunter2@db/ledger\"\n[auth]\ntoken_key = \"0123456789abcdef0123456789abcdef\"\n\
+             [rocketmq]\naccess_key = \"ledger\"\nsecret_key = \"hunter3\"",
         )
         .unwrap();
         let printed = toml::to_string(&config.masked()).unwrap();
-        assert!(!printed.contains("hunter2") && !printed.contains("0123456789abcdef"), "{printed}");
+        assert!(!["hunter2", "hunter3", "0123456789abcdef"].iter().any(|secret| printed.contains(secret)), "{printed}");
         assert!(printed.contains("postgres://ledger:********@db/ledger"), "{printed}");
     }
 }

@@ -286,7 +286,10 @@ impl Calls {
             return Err(Failure::unavailable(format!("no name server answers at {tried}")));
         }
         let runtime = self.clients.new_runtime()?;
-        let mut admin = DefaultMQAdminExt::with_timeout(runtime.clone(), self.timeout);
+        let mut admin = match self.clients.signer() {
+            Some(signer) => DefaultMQAdminExt::with_rpc_hook_and_timeout(runtime.clone(), signer, self.timeout),
+            None => DefaultMQAdminExt::with_timeout(runtime.clone(), self.timeout),
+        };
         *admin.client_config_mut() = self.clients.new_config();
         if let Err(failure) = within(self.timeout, "admin start", admin.start()).await {
             tokio::task::spawn_local(end(runtime));

@@ -7,6 +7,8 @@ use std::time::Duration;
 pub struct RocketMqConfig {
     /// `host:port`, several separated by `;`.
     pub name_server: String,
+    /// None: the brokers let everybody in.
+    pub credentials: Option<Credentials>,
     pub producer_group: String,
     /// Bound on one attempt of one send.
     pub send_message_timeout_ms: u64,
@@ -32,10 +34,24 @@ pub struct RocketMqConfig {
     pub instance_prefix: String,
 }
 
+/// Whom the brokers' access control knows this process as.
+#[derive(Clone)]
+pub struct Credentials {
+    pub access_key: String,
+    pub secret_key: String,
+}
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Credentials").field("access_key", &self.access_key).finish_non_exhaustive()
+    }
+}
+
 impl Default for RocketMqConfig {
     fn default() -> Self {
         Self {
             name_server: "127.0.0.1:9876".into(),
+            credentials: None,
             producer_group: "ticket-producer-group".into(),
             send_message_timeout_ms: 3_000,
             retry_times_when_send_failed: 2,
@@ -73,6 +89,11 @@ impl RocketMqConfig {
         }
         if let Some(wrong) = servers.iter().find(|address| !is_host_and_port(address)) {
             return Err(refuse("name_server", format!("{wrong} is not host:port")));
+        }
+        if let Some(Credentials { access_key, secret_key }) = &self.credentials
+            && (access_key.is_empty() || secret_key.is_empty())
+        {
+            return Err(refuse("access_key", "is given together with secret_key, and neither is empty"));
         }
         if self.producer_group.trim().is_empty() {
             return Err(refuse("producer.group", "is empty"));
@@ -139,5 +160,22 @@ mod tests {
             let error = with_name_server(wrong).validate().unwrap_err().to_string();
             assert!(error.starts_with("rocketmq.name_server: "), "{wrong}: {error}");
         }
+    }
+
+    #[test]
+    fn a_secret_key_is_never_printed() {
+        let credentials = Credentials { access_key: "ledger".into(), secret_key: "hunter2".into() };
+        let config = RocketMqConfig { credentials: Some(credentials), ..RocketMqConfig::default() };
+
+        config.validate().unwrap();
+        assert!(!format!("{config:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn half_of_the_credentials_is_refused() {
+        let credentials = Credentials { access_key: "ledger".into(), secret_key: String::new() };
+        let config = RocketMqConfig { credentials: Some(credentials), ..RocketMqConfig::default() };
+
+        assert_eq!(config.validate().unwrap_err().key, "access_key");
     }
 }

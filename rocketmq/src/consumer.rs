@@ -201,7 +201,11 @@ impl Member {
     async fn connect(&self, epoch: u64) -> Result<Client, Failure> {
         let config = &self.shared.config;
         let runtime = self.clients.new_runtime()?;
-        let consumer = DefaultLitePullConsumer::builder(runtime.clone())
+        let mut consumer = DefaultLitePullConsumer::builder(runtime.clone());
+        if let Some(signer) = self.clients.signer() {
+            consumer = consumer.rpc_hook(signer);
+        }
+        let consumer = consumer
             .name_server_addr(self.clients.name_server())
             .instance_name(self.clients.new_instance_name())
             .consumer_group(self.group.clone())

@@ -12,14 +12,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::future::{FutureExt, LocalBoxFuture};
-use rocketmq_client_rust::{ClientConfig, ClientRuntime, ClientRuntimeConfig};
+use rocketmq_client_rust::{AclClientRPCHook, ClientConfig, ClientRuntime, ClientRuntimeConfig, SessionCredentials};
 use rocketmq_observability::TelemetryRuntimeGuard;
 use rocketmq_runtime::{RuntimeConfig, RuntimeOwner, ShutdownDeadline};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
 use uuid::Uuid;
 
-use crate::config::RocketMqConfig;
+use crate::config::{Credentials, RocketMqConfig};
 use crate::failure::Failure;
 
 /// Work that callers may have waiting for the thread; each caller waits for its own.
@@ -40,6 +40,7 @@ pub(crate) struct Engine {
 pub(crate) struct Clients {
     owner: RuntimeOwner,
     name_server: String,
+    signer: Option<Arc<AclClientRPCHook>>,
     /// Unique in the world, so that two processes can't share a client's name either.
     instance_prefix: String,
     instances: AtomicU64,
@@ -55,8 +56,9 @@ impl Engine {
         let (work, waiting) = mpsc::channel(WAITING_WORK);
         let (started, start) = std::sync::mpsc::channel();
         let name_server = config.name_servers().join(";");
+        let signer = config.credentials.as_ref().map(signer);
         let instance_prefix = format!("{}-{}", config.instance_prefix, Uuid::now_v7().simple());
-        let thread = move || match build(name_server, instance_prefix) {
+        let thread = move || match build(name_server, signer, instance_prefix) {
             Ok(clients) => {
                 let _ = started.send(Ok(()));
                 serve(clients, waiting);
@@ -157,6 +159,11 @@ impl Clients {
         &self.name_server
     }
 
+    /// Signs each request where the brokers ask who sends it.
+    pub(crate) fn signer(&self) -> Option<Arc<AclClientRPCHook>> {
+        self.signer.clone()
+    }
+
     /// A name no other client has or will have: address and name are a client's identity on the broker.
     pub(crate) fn new_instance_name(&self) -> String {
         let number = self.instances.fetch_add(1, Ordering::Relaxed);
@@ -192,11 +199,20 @@ pub(crate) async fn within<T, E: Into<Failure>>(
     }
 }
 
-fn build(name_server: String, instance_prefix: String) -> Result<Clients, String> {
+fn signer(credentials: &Credentials) -> Arc<AclClientRPCHook> {
+    let keys = SessionCredentials::with_keys(credentials.access_key.clone(), credentials.secret_key.clone());
+    Arc::new(AclClientRPCHook::new(keys))
+}
+
+fn build(
+    name_server: String,
+    signer: Option<Arc<AclClientRPCHook>>,
+    instance_prefix: String,
+) -> Result<Clients, String> {
     let config = RuntimeConfig { thread_name: "rocketmq-client".into(), ..RuntimeConfig::default() };
     let owner =
         RuntimeOwner::plan(config).map_err(|error| error.to_string())?.build().map_err(|error| error.to_string())?;
-    Ok(Clients { owner, name_server, instance_prefix, instances: AtomicU64::new(0) })
+    Ok(Clients { owner, name_server, signer, instance_prefix, instances: AtomicU64::new(0) })
 }
 
 /// Runs work until there can be no more.

@@ -32,4 +32,4 @@ mod producer;
 mod reconnect;
 
 pub use broker::RocketMqBroker;
-pub use config::{ConfigError, RocketMqConfig};
+pub use config::{ConfigError, Credentials, RocketMqConfig};

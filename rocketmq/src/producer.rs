@@ -173,7 +173,11 @@ impl Sender {
     async fn connect(&self, epoch: u64) -> Result<Client, Failure> {
         let config = &self.shared.config;
         let runtime = self.clients.new_runtime()?;
-        let mut producer = DefaultMQProducer::builder(runtime.clone())
+        let mut producer = DefaultMQProducer::builder(runtime.clone());
+        if let Some(signer) = self.clients.signer() {
+            producer = producer.rpc_hook(signer);
+        }
+        let mut producer = producer
             .client_config(self.clients.new_config())
             .producer_group(config.producer_group.clone())
             .send_msg_timeout(u32::try_from(config.send_message_timeout_ms).unwrap_or(u32::MAX))

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use event_store::LedgerConfig;
 use messaging::Broker;
-use rocketmq::{RocketMqBroker, RocketMqConfig};
+use rocketmq::{Credentials, RocketMqBroker, RocketMqConfig};
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
@@ -49,12 +49,19 @@ fn rocketmq_config(config: &Config) -> anyhow::Result<RocketMqConfig> {
     let producer = &config.rocketmq.producer;
     Ok(RocketMqConfig {
         name_server,
+        credentials: credentials(config),
         producer_group: producer.group.clone(),
         send_message_timeout_ms: producer.send_message_timeout_ms,
         retry_times_when_send_failed: producer.retry_times_when_send_failed,
         max_message_size_bytes: producer.max_message_size,
         ..RocketMqConfig::default()
     })
+}
+
+/// Validated to be both or neither.
+fn credentials(config: &Config) -> Option<Credentials> {
+    let (access_key, secret_key) = (config.rocketmq.access_key.clone()?, config.rocketmq.secret_key.clone()?);
+    Some(Credentials { access_key, secret_key })
 }
 
 pub fn broker(config: &Config) -> anyhow::Result<Arc<dyn Broker>> {
