@@ -4,6 +4,8 @@
 pub mod apache;
 pub mod broker;
 pub mod client;
+pub mod cluster;
+pub mod gateway;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -29,6 +31,36 @@ pub struct Instance {
     environment: Vec<(String, String)>,
     pub listen: String,
     _turn: Turn,
+}
+
+/// A further `serve` beside those of an instance, on a port of its own and without a supervisor. Dropped: killed.
+pub struct ExtraServe {
+    child: Option<Child>,
+    command: Command,
+    pub address: String,
+}
+
+impl ExtraServe {
+    /// Returns when it takes requests.
+    pub fn up(&mut self) {
+        assert!(self.child.is_none(), "it runs already");
+        self.child = Some(self.command.spawn().unwrap());
+        eventually("the further serve to listen", START_TIMEOUT, || std::net::TcpStream::connect(&self.address).ok());
+    }
+
+    /// kill -9.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+}
+
+impl Drop for ExtraServe {
+    fn drop(&mut self) {
+        self.kill();
+    }
 }
 
 /// One of the few places for an instance; given back when dropped.
@@ -142,6 +174,26 @@ impl Instance {
             .env("LEDGER__HTTP__LISTEN", &self.listen)
             .envs(self.environment.iter().map(|(key, value)| (key, value)));
         command
+    }
+
+    /// One more `serve` for the same database, as a second machine would run it.
+    pub fn extra_serve(&self, environment: &[(&str, &str)]) -> ExtraServe {
+        let address = format!("127.0.0.1:{}", free_port());
+        let secrets: Value =
+            serde_json::from_str(&std::fs::read_to_string(self.data_dir().join("secrets.json")).unwrap()).unwrap();
+        let log = File::options().create(true).append(true).open(self.log_path()).unwrap();
+        let mut command = self.command(&["serve"]);
+        command
+            .env("LEDGER__HTTP__LISTEN", &address)
+            .env("LEDGER__AUTH__TOKEN_KEY", secrets["token_key"].as_str().unwrap())
+            .env("LEDGER__PAYMENT__CALLBACK_SECRET", secrets["payment_callback_secret"].as_str().unwrap())
+            .envs(environment.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log);
+        let mut serve = ExtraServe { child: None, command, address };
+        serve.up();
+        serve
     }
 
     pub fn run(&self, arguments: &[&str]) -> Output {
