@@ -15,7 +15,7 @@ use reqwest::header::HeaderMap;
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 use support::gateway::{Behaviour, Gateway, StandIn};
-use support::{Instance, eventually};
+use support::{Client, Instance, eventually};
 use uuid::Uuid;
 
 const SOON: Duration = Duration::from_secs(10);
@@ -164,11 +164,45 @@ async fn too_much_is_refused_the_way_the_api_refuses_it() {
 
 const BUYERS: i64 = 8;
 const TICKET_TYPE: i64 = 2001;
+const ASYNC: (&str, &str) = ("LEDGER__ROLLOUT__INSTANCE_MODE", "async");
+const SYNC: (&str, &str) = ("LEDGER__ROLLOUT__INSTANCE_MODE", "sync");
+
+#[tokio::test(flavor = "multi_thread")]
+async fn traffic_is_switched_between_the_modes_and_an_order_ends_in_the_one_it_began_in() {
+    let instance = Instance::start(&[]);
+    let (asynchronous, synchronous) = (instance.extra_serve(&[ASYNC]), instance.extra_serve(&[SYNC]));
+    let pools = [("GATEWAY_ASYNC", asynchronous.address.as_str()), ("GATEWAY_SYNC", synchronous.address.as_str())];
+    let Some(gateway) = Gateway::start_if_available(&pools) else { return };
+    let client = Client::new(&gateway.base, instance.info()["admin_token"].as_str().unwrap());
+    assert!(gateway.switch(&["async"]));
+    client.put_on_sale(TICKET_TYPE, 10).await;
+
+    let begun_async = place(&client, 1, 202, "async").await;
+    client.await_status(&begun_async, &["AWAITING_PAYMENT"], SOON * 3).await;
+    assert!(gateway.switch(&["sync"]));
+    let begun_sync = place(&client, 2, 201, "sync").await;
+    assert_eq!(client.status(&begun_sync).await, "AWAITING_PAYMENT", "decided in the request");
+
+    for order in [&begun_async, &begun_sync] {
+        let mode_before = client.get(&format!("/v1/orders/{order}")).await.body["mode"].clone();
+        client.pay(order, "ALIPAY").await;
+        client.await_status(order, &["CONFIRMED"], SOON * 3).await;
+        assert_eq!(client.get(&format!("/v1/orders/{order}")).await.body["mode"], mode_before);
+    }
+    instance.assert_settled();
+}
+
+async fn place(client: &Client, user: i64, status: u16, mode: &str) -> String {
+    let body = json!({"userId": user, "showId": 1001, "ticketTypeId": TICKET_TYPE, "quantity": 1});
+    let answer = client.post("/v1/orders", Some(&Uuid::new_v4().to_string()), body).await;
+    assert_eq!((answer.status, &answer.body["mode"]), (status, &mode.into()), "{answer:?}");
+    answer.body["orderId"].as_str().unwrap().to_owned()
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_instances_share_the_work_and_one_that_is_killed_costs_no_request() {
     let instance = Instance::start(&[]);
-    let (mut first, second) = (instance.extra_serve(&[]), instance.extra_serve(&[]));
+    let (mut first, second) = (instance.extra_serve(&[ASYNC]), instance.extra_serve(&[ASYNC]));
     let pool = format!("{} {}", first.address, second.address);
     let Some(gateway) = Gateway::start_if_available(&[("GATEWAY_POLICY", &pool)]) else { return };
     instance.client().put_on_sale(TICKET_TYPE, 10_000).await;

@@ -30,6 +30,8 @@ async fn the_master_dies_under_load_and_nothing_acknowledged_is_lost() {
         ("LEDGER__ROCKETMQ__NAME_SERVER", &name_servers),
         ("LEDGER__ROCKETMQ__ACCESS_KEY", access_key),
         ("LEDGER__ROCKETMQ__SECRET_KEY", secret_key),
+        // Every order goes through the cluster, also while it has no master.
+        ("LEDGER__ROLLOUT__INSTANCE_MODE", "async"),
     ]);
     assert!(instance.run(&["topics"]).status.success(), "creating them again changes nothing");
     let seen = cluster.topics();
