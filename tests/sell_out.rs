@@ -74,7 +74,8 @@ async fn buy(client: Client, next: Arc<AtomicUsize>) -> Vec<(String, String)> {
         let (key, user) = (format!("buyer-{n}"), 1 + n as i64);
         let body = json!({"userId": user, "showId": 1001, "ticketTypeId": TICKET_TYPE, "quantity": 1});
         let placed = client.post_until_answered("/v1/orders", &key, body.clone()).await;
-        assert_eq!(placed.status, 202, "{placed:?}");
+        // Async; or sync, decided at once, should the broker seem to be away for a moment.
+        assert!([202, 201, 409].contains(&placed.status), "{placed:?}");
         if n.is_multiple_of(REPEATED_EVERY) {
             let again = client.post_until_answered("/v1/orders", &key, body).await;
             assert_eq!(again.body, placed.body, "a repeated key answers as the first time");
@@ -83,7 +84,7 @@ async fn buy(client: Client, next: Arc<AtomicUsize>) -> Vec<(String, String)> {
         let mut status = client.await_status(&order, &["AWAITING_PAYMENT", "REJECTED"], DECIDED_WITHIN).await;
         if status == "AWAITING_PAYMENT" {
             let paid = client.pay(&order, "ALIPAY").await;
-            assert_eq!(paid.status, 202, "{paid:?}");
+            assert!([202, 201].contains(&paid.status), "{paid:?}");
             status = client.await_status(&order, &["CONFIRMED"], DECIDED_WITHIN).await;
         }
         bought.push((order, status));

@@ -130,6 +130,25 @@ async fn an_instance_may_be_configured_to_one_mode() {
 }
 
 #[tokio::test]
+async fn a_request_that_failed_counts_against_its_cohort_and_a_wrong_one_does_not() {
+    let api = TestApi::with_stock().await;
+    let unknown = json!({"userId": USER, "showId": 1, "ticketTypeId": 999, "quantity": 1});
+    assert_eq!(api.call(post("/v1/orders").user(USER).key("wrong").json(&unknown)).await.status, 404);
+    api.ledger.close().await;
+    assert_eq!(api.call(place("one").user(USER)).await.status, 503);
+    let failed = async {
+        loop {
+            let report = api.call(operator(get("/v1/admin/rollout/report"))).await;
+            if report.body["cohorts"]["async"]["count"] == json!(1) {
+                return report.body["cohorts"]["async"]["failureRate"].clone();
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    assert_eq!(tokio::time::timeout(Duration::from_secs(30), failed).await.unwrap(), json!(1.0));
+}
+
+#[tokio::test]
 async fn the_report_shows_both_cohorts() {
     let api = TestApi::with_stock().await;
     for n in 0..3 {
