@@ -21,6 +21,7 @@ mod ticket_type;
 
 use std::future::Future;
 
+use domain::order::PlacedOrder;
 use domain::{OrderId, TicketTypeId};
 use event_store::{Command, CommandError, CommandKey, Committed, Ledger, Metadata, Refusal, StoreError, UnitOfWork};
 use messaging::ReceivedMessage;
@@ -88,6 +89,12 @@ impl Origin {
             actor: Some("deadlines".to_owned()),
             ..Metadata::default()
         })
+    }
+
+    /// A caller who could not know the order's mode, which its events and messages are to name.
+    fn in_mode_of(mut self, order: &PlacedOrder) -> Self {
+        self.metadata.mode = Some(order.mode);
+        self
     }
 
     fn command(self) -> Command {

@@ -44,6 +44,7 @@ pub async fn settle_payment(
     let order = ledger.load::<Order>(callback.order_id.as_str()).await?.state.placed;
     let Some(order) = order else { return Err(wrong_order_or_payment(ledger, &callback.payment_id).await?) };
     let news = News { policy: policy.clone(), spare_lock_id: ids::lock_id(Utc::now()), callback };
+    let origin = origin.in_mode_of(&order);
     let mode = origin.mode();
     let command = origin
         .command()
