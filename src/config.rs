@@ -183,6 +183,8 @@ pub struct PaymentConfig {
     pub provider_timeout_ms: u64,
     /// How long the payment of a sync order is waited for in its request.
     pub sync_wait_ms: u64,
+    /// Such payments waited for at once, and no more than half of http.max_concurrent_requests; further ones are answered 202.
+    pub max_sync_waits: usize,
     pub sandbox: SandboxConfig,
 }
 
@@ -195,6 +197,7 @@ impl Default for PaymentConfig {
             provider_api_key: None,
             provider_timeout_ms: 5_000,
             sync_wait_ms: 5_000,
+            max_sync_waits: 512,
             sandbox: SandboxConfig::default(),
         }
     }

@@ -124,6 +124,7 @@ pub(crate) async fn pay(
 
 /// Committed before the provider is asked: whatever happens in between, the payment's deadline goes on from there.
 async fn settle_now(api: &ApiState, payment: &NewPayment) -> Result<SyncOutcome, Problem> {
+    let Ok(_turn) = api.waiting_payments.try_acquire() else { return Ok(SyncOutcome::Open) };
     let wait = Duration::from_millis(api.config.sync_payment_wait_ms);
     Ok(ask_and_wait(&api.ledger, api.provider.as_ref(), payment, wait).await?)
 }

@@ -41,6 +41,9 @@ pub struct ApiConfig {
     pub allowed_callback_urls: Vec<String>,
     /// How long the payment of a sync order is waited for before it is answered 202.
     pub sync_payment_wait_ms: u64,
+    /// Payments of sync orders that are waited for at once, and no more than half of the requests in flight, so that the
+    /// callbacks they wait for come through. Further ones are answered 202 and asked for by their deadline.
+    pub max_waiting_payments: usize,
 }
 
 impl Default for ApiConfig {
@@ -56,6 +59,7 @@ impl Default for ApiConfig {
             callback_url: "http://127.0.0.1:8080/v1/payments/callback".to_owned(),
             allowed_callback_urls: Vec::new(),
             sync_payment_wait_ms: 5_000,
+            max_waiting_payments: 512,
         }
     }
 }
@@ -117,6 +121,7 @@ pub struct Shared {
     pub(crate) broker: Option<Arc<dyn Broker>>,
     pub(crate) metrics_text: MetricsText,
     pub(crate) in_flight: Semaphore,
+    pub(crate) waiting_payments: Semaphore,
     pub(crate) rate_limiter: Option<RateLimiter>,
     pub(crate) catalogue: Catalogue,
     pub(crate) checkpoints: Checkpoints,
@@ -129,6 +134,7 @@ impl ApiState {
         let callback_webhook = Webhook::new(&parts.payment_callback_secret).map_err(|_| ApiError::CallbackSecret)?;
         Ok(Self(Arc::new(Shared {
             in_flight: Semaphore::new(config.max_in_flight_requests.min(Semaphore::MAX_PERMITS)),
+            waiting_payments: Semaphore::new(config.max_waiting_payments.min(config.max_in_flight_requests / 2)),
             rate_limiter: config.rate_limit.map(RateLimiter::new),
             catalogue: Catalogue::new(),
             checkpoints: Checkpoints::new(parts.queries.clone()),

@@ -90,6 +90,7 @@ fn api_config(config: &Config) -> ApiConfig {
         policy: policy(config),
         callback_url: callback_url(config),
         sync_payment_wait_ms: config.payment.sync_wait_ms,
+        max_waiting_payments: config.payment.max_sync_waits,
         ..ApiConfig::default()
     }
 }

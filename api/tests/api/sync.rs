@@ -97,6 +97,18 @@ async fn a_payment_that_is_not_decided_in_time_goes_on_behind_a_202() {
 }
 
 #[tokio::test]
+async fn of_too_many_payments_at_once_the_further_ones_are_not_waited_for() {
+    let config = ApiConfig { max_waiting_payments: 0, ..ApiConfig::default() };
+    let api = TestApi::selling_in_sync(config, 100).await;
+    let order = place(&api, "one").await;
+    let pay = post(format!("/v1/orders/{order}/payments")).user(USER).key("pay");
+    let asked = api.call(pay.json(&json!({"paymentMethod": "ALIPAY"})));
+    let open = tokio::time::timeout(Duration::from_secs(4), asked).await.unwrap();
+    assert_eq!(open.status, 202);
+    assert_eq!(status(&api, &order).await, "PAYING");
+}
+
+#[tokio::test]
 async fn an_order_ends_in_the_mode_it_was_begun_in() {
     let api = TestApi::with_stock().await;
     let begun_async = api.order_awaiting_payment("async").await;
