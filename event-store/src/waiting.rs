@@ -11,18 +11,23 @@ use crate::job::Queued;
 /// Streams and keys of a batch that is on its way.
 #[derive(Default)]
 pub(crate) struct Busy {
+    commands: usize,
     streams: HashSet<Arc<str>>,
     keys: HashSet<(String, String)>,
 }
 
 impl Busy {
     pub(crate) fn of(commands: &[Queued]) -> Self {
-        let mut busy = Self::default();
+        let mut busy = Self { commands: commands.len(), ..Self::default() };
         for queued in commands {
             busy.streams.extend(queued.command.streams.iter().map(|stream| stream.stream_id.clone()));
             busy.keys.extend(queued.command.keys.iter().map(|key| (key.scope.clone(), key.key.clone())));
         }
         busy
+    }
+
+    pub(crate) fn commands(&self) -> usize {
+        self.commands
     }
 
     fn blocks(&self, queued: &Queued) -> bool {
