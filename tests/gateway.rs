@@ -15,7 +15,7 @@ use reqwest::header::HeaderMap;
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 use support::gateway::{Behaviour, Gateway, StandIn};
-use support::{Client, Instance, eventually};
+use support::{Instance, eventually};
 use uuid::Uuid;
 
 const SOON: Duration = Duration::from_secs(10);
@@ -142,6 +142,20 @@ async fn an_outsider_neither_chooses_the_mode_nor_sees_the_instances() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_event_goes_out_as_it_comes_and_a_stream_is_resumed_where_it_was() {
+    let instance = StandIn::start("policy", Behaviour::Stream);
+    let Some(gateway) = Gateway::start_if_available(&[("GATEWAY_POLICY", &instance.address)]) else { return };
+    let updates = gateway.url("/v1/orders/ORD202601010001/updates");
+
+    let mut answer = caller(OPERATOR).get(updates).header("last-event-id", "3").send().await.unwrap();
+
+    assert_eq!(header(answer.headers(), "content-type"), Some("text/event-stream"));
+    let first = answer.chunk().await.unwrap().expect("an event, though the stream has not ended");
+    assert_eq!(first, "id: 4\ndata: {}\n\n");
+    assert_eq!(instance.received()[0].header("last-event-id"), Some("3"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn too_much_is_refused_the_way_the_api_refuses_it() {
     let instance = StandIn::start("policy", Behaviour::Answer);
     let settings = [("GATEWAY_POLICY", instance.address.as_str()), ("GATEWAY_RATE", "1")];
@@ -173,14 +187,15 @@ async fn traffic_is_switched_between_the_modes_and_an_order_ends_in_the_one_it_b
     let (asynchronous, synchronous) = (instance.extra_serve(&[ASYNC]), instance.extra_serve(&[SYNC]));
     let pools = [("GATEWAY_ASYNC", asynchronous.address.as_str()), ("GATEWAY_SYNC", synchronous.address.as_str())];
     let Some(gateway) = Gateway::start_if_available(&pools) else { return };
-    let client = Client::new(&gateway.base, instance.info()["admin_token"].as_str().unwrap());
+    let admin = instance.info()["admin_token"].as_str().unwrap().to_owned();
+    let client = instance.client();
     assert!(gateway.switch(&["async"]));
     client.put_on_sale(TICKET_TYPE, 10).await;
 
-    let begun_async = place(&client, 1, 202, "async").await;
+    let begun_async = place(&gateway, &admin, 1, 202, "async").await;
     client.await_status(&begun_async, &["AWAITING_PAYMENT"], SOON * 3).await;
     assert!(gateway.switch(&["sync"]));
-    let begun_sync = place(&client, 2, 201, "sync").await;
+    let begun_sync = place(&gateway, &admin, 2, 201, "sync").await;
     assert_eq!(client.status(&begun_sync).await, "AWAITING_PAYMENT", "decided in the request");
 
     for order in [&begun_async, &begun_sync] {
@@ -192,11 +207,17 @@ async fn traffic_is_switched_between_the_modes_and_an_order_ends_in_the_one_it_b
     instance.assert_settled();
 }
 
-async fn place(client: &Client, user: i64, status: u16, mode: &str) -> String {
+/// Over a new connection: the gateway closes kept ones when it is switched.
+async fn place(gateway: &Gateway, token: &str, user: i64, status: u16, mode: &str) -> String {
     let body = json!({"userId": user, "showId": 1001, "ticketTypeId": TICKET_TYPE, "quantity": 1});
-    let answer = client.post("/v1/orders", Some(&Uuid::new_v4().to_string()), body).await;
-    assert_eq!((answer.status, &answer.body["mode"]), (status, &mode.into()), "{answer:?}");
-    answer.body["orderId"].as_str().unwrap().to_owned()
+    let key = Uuid::new_v4().to_string();
+    let request = caller(OPERATOR).post(gateway.url("/v1/orders")).bearer_auth(token).header("idempotency-key", key);
+    let answer = request.json(&body).send().await.unwrap();
+    assert_eq!(header(answer.headers(), "x-gateway-pool"), Some(mode), "{answer:?}");
+    assert_eq!(answer.status(), status);
+    let placed: Value = answer.json().await.unwrap();
+    assert_eq!(placed["mode"], mode, "{placed}");
+    placed["orderId"].as_str().unwrap().to_owned()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -27,6 +27,7 @@ must() {
 }
 
 topics=Topic:order-*,Topic:stock-*,Topic:user-notification,Topic:sms-notification,Topic:email-notification
+# As rocketmq.consumer.group.
 groups=Group:ticket-consumer-group-*
 for broker in $BROKERS; do
     ask "$broker" createUser -u "$ROCKETMQ_CLIENT_USER" -p "$ROCKETMQ_CLIENT_PASSWORD" -t Normal \

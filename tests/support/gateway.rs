@@ -101,6 +101,8 @@ pub enum Behaviour {
     Answer,
     /// As an instance that is killed after it executed the request and before it could say so.
     Vanish,
+    /// One event, and no end.
+    Stream,
 }
 
 /// A server that answers with its name and remembers what it was sent.
@@ -145,9 +147,15 @@ fn serve(connection: TcpStream, name: &str, behaviour: Behaviour, seen: &Mutex<V
     let mut reader = BufReader::new(connection.try_clone().unwrap());
     let Some(request) = read_request(&mut reader) else { return };
     seen.lock().unwrap().push(request);
-    if behaviour == Behaviour::Answer {
-        let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{name}", name.len());
-        let _ = (&connection).write_all(answer.as_bytes());
+    let answer = match behaviour {
+        Behaviour::Answer => format!("Content-Length: {}\r\nConnection: close\r\n\r\n{name}", name.len()),
+        Behaviour::Stream => "Content-Type: text/event-stream\r\n\r\nid: 4\ndata: {}\n\n".to_owned(),
+        Behaviour::Vanish => return,
+    };
+    let _ = (&connection).write_all(format!("HTTP/1.1 200 OK\r\n{answer}").as_bytes());
+    if behaviour == Behaviour::Stream {
+        // Until the caller has seen enough.
+        let _ = reader.read(&mut [0]);
     }
 }
 
