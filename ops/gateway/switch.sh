@@ -51,14 +51,20 @@ write() { # SHARES GROUPS
     mv "$traffic.new" "$traffic"
 }
 
-workers() { # that take connections: one that is replaced says in its title that it is shutting down
-    ps -o pid=,args= --ppid "$(cat "$directory/nginx.pid")" | sed -n 's/^ *\([0-9]*\) nginx: worker process$/\1/p'
+# Those that take connections: a worker that was replaced says in its title that it is shutting down.
+workers() {
+    ps -o pid=,args= --ppid "$(cat "$directory/nginx.pid")" | awk '!/shutting down/ { print $1 }'
+}
+
+is_replaced() { # WORKER
+    title=$(ps -o args= -p "$1") || return 0
+    case $title in *"shutting down"*) ;; *) return 1 ;; esac
 }
 
 await_replacement() { # OLD_WORKERS
     tries=0
     for worker in $1; do
-        while workers | grep -qx "$worker"; do
+        until is_replaced "$worker"; do
             [ $tries -lt 100 ] || fail "nginx still runs the old configuration after 10 s: see error.log"
             tries=$((tries + 1))
             sleep 0.1
