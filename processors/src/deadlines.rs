@@ -61,6 +61,18 @@ pub struct DeadlineReport {
     pub failed: usize,
 }
 
+impl DeadlineReport {
+    fn count(&mut self, kind: &'static str, outcome: Result<(), ActError>) {
+        match outcome {
+            Ok(()) => self.done += 1,
+            Err(error) => {
+                self.failed += 1;
+                tracing::warn!(%error, kind, "a deadline stays for later");
+            }
+        }
+    }
+}
+
 /// Why a step could not be taken.
 #[derive(Debug, Error)]
 pub enum DeadlineError {
@@ -113,6 +125,16 @@ impl DeadlineRunner {
             done: timers.done + refunds.done,
             failed: timers.failed + refunds.failed,
         })
+    }
+
+    /// Acts on one deadline as a step does on one that is due, whether or not it still is there: so does a runner that was
+    /// slow.
+    pub async fn act_on(&self, kind: &'static str, key: String, due_at: DateTime<Utc>) -> DeadlineReport {
+        let mut report = DeadlineReport::default();
+        for outcome in self.timers.actor.act_on_all(kind, vec![(key, due_at)]).await {
+            report.count(kind, outcome);
+        }
+        report
     }
 
     /// Acts until told to stop. Refunds wait for the payment provider, so they go beside the timers and not before them.
@@ -170,13 +192,7 @@ impl Task {
             let limit = i64::from(self.actor.config.max_batch);
             let due = read::due_deadlines(self.actor.ledger.pool(), kind, limit).await?;
             for outcome in self.actor.act_on_all(kind, due).await {
-                match outcome {
-                    Ok(()) => report.done += 1,
-                    Err(error) => {
-                        report.failed += 1;
-                        tracing::warn!(%error, kind, "a deadline stays for later");
-                    }
-                }
+                report.count(kind, outcome);
             }
         }
         Ok(report)

@@ -1,196 +1,137 @@
-//! Whatever the order of requests, messages, callbacks and deadlines, and however often each message comes: the stock
-//! adds up, the money adds up, and in the end nothing hangs.
+//! Whatever the order of requests, messages, callbacks and deadlines, and however often each comes: I2, I3, I4, I6 and I8
+//! hold after every step.
+//!
+//! Each case is one ticket type with a few orders, and draws its steps from a seed: requests and repeats of them under the
+//! same key, messages in any order, late and again, callbacks and repeats, deadlines that have come and those that somebody
+//! read before they were taken away. The cases of a wave take their steps side by side on one ledger, so that one append
+//! carries many; after each round one reader folds what was written, and each case is judged.
+//!
+//! A case that breaks something is its own shortest prefix, and is printed with how to run it again alone.
 
-use std::collections::HashSet;
+mod case;
+mod chance;
+mod floor;
+mod invariants;
+mod world;
 
-use domain::payment::PaymentStatus;
-use domain::{OrderId, OrderStatus, Payment, PaymentId};
-use messaging::{HandleError, ReceivedMessage};
-use processors::Policy;
-use processors::provider::CallbackStatus::{Failed, Succeeded};
+use std::collections::BTreeSet;
+use std::ops::Range;
 
-use crate::support::Shop;
+use domain::OrderStatus;
+use futures_util::future::join_all;
 
-const SEEDS: u64 = 12;
-const STEPS: usize = 120;
-const CAPACITY: u32 = 6;
+use case::Case;
+use floor::{Broken, Floor, Reader};
 
-#[tokio::test]
-async fn any_interleaving_adds_up() {
-    let mut ends = HashSet::new();
-    for seed in 1..=SEEDS {
-        let policy = Policy { cancel_confirmed: seed % 2 == 0, ..Policy::default() };
-        let mut run = Run::new(Shop::open_with(CAPACITY, policy).await, seed);
-        for _ in 0..STEPS {
-            run.step().await;
-        }
-        run.finish().await;
-        run.assert_adds_up().await;
-        ends.extend(run.ends().await);
+/// How many short cases are tried.
+const CASES: &str = "INTERLEAVING_CASES";
+const DEFAULT_CASES: u32 = 10_000;
+const STEPS: usize = 12;
+/// Fewer, and each goes on for long.
+const LONG_CASES: u32 = 40;
+const LONG_STEPS: usize = 120;
+
+const SEED: &str = "INTERLEAVING_SEED";
+const DEFAULT_SEED: u64 = 20_231_225;
+/// Runs this case alone, with the given seed.
+const ONLY_CASE: &str = "INTERLEAVING_CASE";
+
+const CASES_AT_ONCE: u32 = 1_000;
+/// Rounds within which all that was to come must have come.
+const SETTLING_ROUNDS: usize = 400;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_invariants_hold_after_every_step_of_ten_thousand_interleavings() {
+    let ends = run(setting(CASES).unwrap_or(DEFAULT_CASES), STEPS, Then::Stop).await;
+    // Else the cases have not tried what they are for.
+    for status in OrderStatus::ALL {
+        assert!(setting::<u32>(CASES).is_some() || ends.contains(&status), "no order was left at {status}");
     }
-    // Else the runs have not tried what they are for.
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn long_interleavings_come_to_an_end_when_nothing_new_happens() {
+    let ends = run(LONG_CASES, LONG_STEPS, Then::Settle).await;
     for end in OrderStatus::ALL.into_iter().filter(|status| status.is_terminal()) {
         assert!(ends.contains(&end), "no order ended {end}");
     }
 }
 
-struct Run {
-    shop: Shop,
-    chance: Chance,
-    seed: u64,
-    orders: Vec<OrderId>,
-    payments: Vec<(OrderId, PaymentId)>,
-    /// Delivered before, and to be delivered again at any time.
-    delivered: Vec<ReceivedMessage>,
+#[derive(Clone, Copy, PartialEq)]
+enum Then {
+    Stop,
+    Settle,
 }
 
-impl Run {
-    fn new(shop: Shop, seed: u64) -> Self {
-        Self { shop, chance: Chance(seed), seed, orders: vec![], payments: vec![], delivered: vec![] }
+/// Runs cases in waves, and gives every status that an order was left at.
+async fn run(cases: u32, steps: usize, then: Then) -> BTreeSet<OrderStatus> {
+    let seed = setting(SEED).unwrap_or(DEFAULT_SEED);
+    let floor = Floor::open().await;
+    if let Some(only) = setting::<u32>(ONLY_CASE) {
+        return run_wave(&floor, seed, only..only + 1, steps, then).await;
     }
-
-    async fn step(&mut self) {
-        match self.chance.below(20) {
-            0 | 1 => {
-                let quantity = 1 + self.chance.below(2) as u32;
-                self.orders.push(self.shop.place(quantity).await);
-            }
-            2 | 3 => {
-                if let Some(order_id) = self.chance.pick(&self.orders)
-                    && let Ok(payment_id) = self.shop.pay(&order_id).await
-                {
-                    self.payments.push((order_id, payment_id));
-                }
-            }
-            4 | 5 => {
-                if let Some((order_id, payment_id)) = self.chance.pick(&self.payments) {
-                    let status = if self.chance.below(3) == 0 { Failed } else { Succeeded };
-                    self.shop.call_back(&order_id, &payment_id, status).await.unwrap();
-                }
-            }
-            6 => {
-                if let Some(order_id) = self.chance.pick(&self.orders) {
-                    self.shop.cancel(&order_id).await.ok();
-                }
-            }
-            7 => self.expire_one().await,
-            8 => self.lapse_one().await,
-            9 => drop(self.shop.act_on_deadlines().await),
-            10 => {
-                if let Some(message) = self.chance.pick(&self.delivered) {
-                    self.shop.deliver(&message).await.unwrap();
-                }
-            }
-            _ => self.deliver_any().await,
-        }
+    let mut ends = BTreeSet::new();
+    for first in (0..cases).step_by(CASES_AT_ONCE as usize) {
+        ends.extend(run_wave(&floor, seed, first..cases.min(first + CASES_AT_ONCE), steps, then).await);
     }
-
-    async fn deliver_any(&mut self) {
-        let count = self.shop.waiting().await.len();
-        if count == 0 {
-            return;
-        }
-        let index = self.chance.below(count as u64) as usize;
-        let message = self.shop.waiting().await.remove(index);
-        match self.shop.deliver(&message).await {
-            Ok(_) => self.delivered.push(message),
-            // It came before what it needs, and comes again.
-            Err(HandleError::Failed(_)) => self.shop.waiting().await.push(message),
-            Err(error) => panic!("seed {}: {} failed: {error}", self.seed, message.topic),
-        }
-    }
-
-    async fn expire_one(&mut self) {
-        if let Some(order_id) = self.chance.pick(&self.orders) {
-            let expiring = processors::commands::expire_order(&self.shop.ledger, Default::default(), order_id);
-            expiring.await.unwrap();
-        }
-    }
-
-    async fn lapse_one(&mut self) {
-        let Some(order_id) = self.chance.pick(&self.orders) else { return };
-        let lock_id = self.shop.order(&order_id).await.lock_id;
-        let locks = self.shop.stock().await.locks;
-        if lock_id.is_some_and(|lock_id| locks.contains_key(&lock_id)) {
-            self.shop.lapse(&order_id).await;
-        }
-    }
-
-    /// Everything that is still to come comes: messages, deadlines, and an answer to every payment.
-    async fn finish(&mut self) {
-        for _ in 0..10 {
-            while !self.shop.waiting().await.is_empty() {
-                self.deliver_any().await;
-            }
-            for (order_id, payment_id) in self.payments.clone() {
-                self.shop.call_back(&order_id, &payment_id, Failed).await.unwrap();
-            }
-            self.shop.let_time_pass("order_expiry").await;
-            self.shop.let_time_pass("refund").await;
-        }
-        assert!(self.shop.waiting().await.is_empty(), "seed {}: messages are left", self.seed);
-    }
-
-    async fn ends(&self) -> Vec<OrderStatus> {
-        let mut ends = Vec::new();
-        for order_id in &self.orders {
-            ends.push(self.shop.status(order_id).await);
-        }
-        ends
-    }
-
-    async fn assert_adds_up(&self) {
-        let seed = self.seed;
-        let mut tickets = 0;
-        let mut value = 0;
-        for order_id in &self.orders {
-            let order = self.shop.order(order_id).await;
-            assert!(order.status.is_terminal(), "seed {seed}: {order_id} hangs at {}", order.status);
-            let saga = self.shop.saga(order_id).await;
-            assert!(
-                saga.is_none_or(|step| step.is_terminal()),
-                "seed {seed}: the saga of {order_id} hangs at {saga:?}"
-            );
-            if order.status == OrderStatus::Confirmed {
-                tickets += order.quantity.get();
-                value += cents(order.total_amount);
-            }
-        }
-        assert_eq!(self.shop.levels().await, (CAPACITY - tickets, 0, tickets), "seed {seed}");
-        let mut held = 0;
-        for (_, payment_id) in &self.payments {
-            let payment = self.shop.ledger.load::<Payment>(payment_id.as_str()).await.unwrap().state.requested.unwrap();
-            assert_ne!(payment.status, PaymentStatus::Refunding, "seed {seed}: {payment_id}");
-            held += cents(payment.held());
-        }
-        assert_eq!(held, value, "seed {seed}: money held and money earned differ");
-        for kind in ["order_expiry", "lock_lapse", "refund"] {
-            assert_eq!(self.shop.deadlines(kind).await, 0, "seed {seed}: {kind}");
-        }
-    }
+    ends
 }
 
-fn cents(money: domain::Money) -> u64 {
-    money.to_string().replace('.', "").parse().unwrap()
+async fn run_wave(floor: &Floor, seed: u64, numbers: Range<u32>, steps: usize, then: Then) -> BTreeSet<OrderStatus> {
+    let mut reader = Reader::from_here(floor).await;
+    let mut cases = join_all(numbers.map(|number| Case::open(floor, seed, number))).await;
+    let outcome = live(floor, &mut reader, &mut cases, steps, then).await;
+    if let Err((case, broken)) = outcome {
+        panic!("{}", report(seed, &cases[case], &broken));
+    }
+    floor.clear().await;
+    cases.iter().flat_map(|case| case.world.orders.iter().map(|life| life.status())).collect()
 }
 
-/// A splitmix generator: the same seed is the same run.
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % bound
+async fn live(
+    floor: &Floor,
+    reader: &mut Reader<'_>,
+    cases: &mut [Case],
+    steps: usize,
+    then: Then,
+) -> Result<(), Broken> {
+    judge(reader, cases).await?;
+    for _ in 0..steps {
+        first_broken(join_all(cases.iter_mut().map(|case| case.step(floor))).await)?;
+        judge(reader, cases).await?;
     }
-
-    fn pick<T: Clone>(&mut self, items: &[T]) -> Option<T> {
-        if items.is_empty() {
-            return None;
+    if then == Then::Stop {
+        return Ok(());
+    }
+    for round in 0..SETTLING_ROUNDS {
+        if cases.iter().all(Case::is_settled) {
+            break;
         }
-        let index = self.below(items.len() as u64) as usize;
-        items.get(index).cloned()
+        first_broken(join_all(cases.iter_mut().map(|case| case.settle(floor, round))).await)?;
+        judge(reader, cases).await?;
     }
+    first_broken(cases.iter().map(invariants::nothing_hangs))
+}
+
+async fn judge(reader: &mut Reader<'_>, cases: &mut [Case]) -> Result<(), Broken> {
+    reader.read(cases).await?;
+    first_broken(cases.iter().map(Case::judge))
+}
+
+fn first_broken(outcomes: impl IntoIterator<Item = Result<(), String>>) -> Result<(), Broken> {
+    outcomes.into_iter().enumerate().try_for_each(|(case, outcome)| outcome.map_err(|broken| (case, broken)))
+}
+
+fn report(seed: u64, case: &Case, broken: &str) -> String {
+    let mut report = format!("case {} of seed {seed} breaks at step {}: {broken}\n", case.number, case.history.len());
+    for (number, step) in (1..).zip(&case.history) {
+        report.push_str(&format!("  {number}. {step:?}\n"));
+    }
+    report.push_str(&format!("to run it alone: {SEED}={seed} {ONLY_CASE}={}", case.number));
+    report
+}
+
+fn setting<T: std::str::FromStr>(name: &str) -> Option<T> {
+    let value = std::env::var(name).ok()?;
+    Some(value.parse().unwrap_or_else(|_| panic!("{name} is no number: {value}")))
 }
