@@ -4,6 +4,7 @@
 //! the median round of each is shown.
 
 pub mod append;
+pub mod consume;
 mod database;
 pub mod hot_stock;
 mod load;
@@ -14,6 +15,7 @@ pub mod relay;
 mod report;
 
 pub use append::AppendBench;
+pub use consume::ConsumeBench;
 pub use database::BenchDatabase;
 pub use hot_stock::HotStockBench;
 pub use load::{Load, Sample};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bench::{AppendBench, HotStockBench, OrdersBench, RelayBench, Report};
+use bench::{AppendBench, ConsumeBench, HotStockBench, OrdersBench, RelayBench, Report};
 use clap::{Args, Subcommand};
 use embedded_postgres::{EmbeddedPostgres, EmbeddedPostgresConfig};
 
@@ -40,6 +40,12 @@ enum Run {
         /// Messages to drain.
         #[arg(long, default_value_t = 200_000)]
         messages: u64,
+    },
+    /// Work on new orders' messages, by how many are taken into one transaction.
+    Consume {
+        /// Messages of each round.
+        #[arg(long, default_value_t = 5_000)]
+        messages: usize,
     },
     /// Whole orders over REST against a running instance.
     Orders {
@@ -80,6 +86,7 @@ async fn measure(url: &str, args: &BenchArgs) -> anyhow::Result<Report> {
         Run::Append => AppendBench { callers, round, rounds }.run(url).await,
         Run::HotStock => HotStockBench { callers, round, rounds }.run(url).await,
         Run::Relay { messages } => RelayBench { messages, rounds }.run(url).await,
+        Run::Consume { messages } => ConsumeBench { messages, rounds }.run(url).await,
         Run::Orders { orders } => anyhow::bail!("{orders} orders need an instance, not only Postgres"),
     }
 }
