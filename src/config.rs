@@ -73,6 +73,10 @@ pub struct HttpConfig {
     pub request_timeout_ms: u64,
     /// Requests worked on at once; more are answered 503 early.
     pub max_concurrent_requests: usize,
+    /// Requests of one user a second, in the long run; more are answered 429. None: no limit.
+    pub rate_limit_per_second: Option<u32>,
+    /// How many of them may come at once after a pause.
+    pub rate_limit_burst: u32,
 }
 
 impl Default for HttpConfig {
@@ -83,6 +87,8 @@ impl Default for HttpConfig {
             max_body_bytes: 64 * 1024,
             request_timeout_ms: 15_000,
             max_concurrent_requests: 1_024,
+            rate_limit_per_second: None,
+            rate_limit_burst: 50,
         }
     }
 }
@@ -125,9 +131,12 @@ impl Default for ProducerSection {
 pub struct ConsumerGroupSection {
     /// The groups are `<group>-<consumer>`.
     pub group: String,
+    /// How many messages a processor that calls others (payment, sms, email) works on side by side when few wait. The
+    /// other processors decide in the ledger's group commit, in which threads have no part.
     pub consume_thread_min: usize,
+    /// The same when many wait.
     pub consume_thread_max: usize,
-    /// Messages a consumer takes into one transaction.
+    /// Most messages a consumer takes into one transaction.
     pub consume_message_batch_max_size: usize,
 }
 
@@ -332,13 +341,21 @@ pub enum InstanceMode {
     Sync,
 }
 
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct MetricsConfig {
     /// Where `relay`, `process` and `project` serve `/metrics`; none: a free port.
     pub listen: Option<SocketAddr>,
     /// `/metrics` of the other roles, merged into that of `serve` (`up` sets it). Comma separated URLs.
     pub peers: Option<String>,
+    /// How often `relay` asks the broker how far the consumer groups are behind.
+    pub consumer_lag_interval_ms: u64,
+}
+
+impl Default for MetricsConfig {
+    fn default() -> Self {
+        Self { listen: None, peers: None, consumer_lag_interval_ms: 5_000 }
+    }
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -380,12 +397,14 @@ impl Config {
     }
 
     fn validate(&self) -> Result<(), String> {
-        let positive: [(&str, u64); 20] = [
+        let positive: [(&str, u64); 22] = [
             ("database.max_connections", self.database.max_connections.into()),
             ("database.acquire_timeout_ms", self.database.acquire_timeout_ms),
             ("http.max_body_bytes", self.http.max_body_bytes as u64),
             ("http.request_timeout_ms", self.http.request_timeout_ms),
             ("http.max_concurrent_requests", self.http.max_concurrent_requests as u64),
+            ("http.rate_limit_per_second", self.http.rate_limit_per_second.unwrap_or(1).into()),
+            ("http.rate_limit_burst", self.http.rate_limit_burst.into()),
             ("rocketmq.producer.send_message_timeout_ms", self.rocketmq.producer.send_message_timeout_ms),
             ("rocketmq.producer.max_message_size", self.rocketmq.producer.max_message_size as u64),
             ("rocketmq.consumer.consume_thread_min", self.rocketmq.consumer.consume_thread_min as u64),
@@ -415,6 +434,14 @@ impl Config {
     }
 
     fn validate_bounds(&self) -> Result<(), String> {
+        for (key, group) in [
+            ("rocketmq.producer.group", &self.rocketmq.producer.group),
+            ("rocketmq.consumer.group", &self.rocketmq.consumer.group),
+        ] {
+            if !is_group_name(group) {
+                return Err(invalid(key, "must be 1 to 200 letters, digits, '-' or '_'"));
+            }
+        }
         let consumer = &self.rocketmq.consumer;
         if consumer.consume_thread_max < consumer.consume_thread_min {
             return Err(invalid("rocketmq.consumer.consume_thread_max", "must not be below consume_thread_min"));
@@ -425,9 +452,18 @@ impl Config {
         if !(500..=600_000).contains(&self.relay.lease_ttl_ms) {
             return Err(invalid("relay.lease_ttl_ms", "must be between 500 and 600000"));
         }
+        // A minute a try and a dozen tries: what is beyond is a slip of the unit.
+        let producer = &self.rocketmq.producer;
+        if producer.send_message_timeout_ms > 60_000 {
+            return Err(invalid("rocketmq.producer.send_message_timeout_ms", "must be at most 60000"));
+        }
+        if producer.retry_times_when_send_failed > 16 {
+            return Err(invalid("rocketmq.producer.retry_times_when_send_failed", "must be at most 16"));
+        }
         for (key, value) in [
             ("relay.poll_interval_ms", self.relay.poll_interval_ms),
             ("projection.poll_interval_ms", self.projection.poll_interval_ms),
+            ("metrics.consumer_lag_interval_ms", self.metrics.consumer_lag_interval_ms),
         ] {
             if !(1..=60_000).contains(&value) {
                 return Err(invalid(key, "must be between 1 and 60000"));
@@ -522,6 +558,11 @@ fn first_line(error: &figment::Error) -> String {
     }
 }
 
+/// As RocketMQ has it, with room for the consumer's name.
+fn is_group_name(group: &str) -> bool {
+    (1..=200).contains(&group.len()) && group.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+}
+
 fn is_host_port(server: &str) -> bool {
     server.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|p| p > 0))
 }
@@ -569,6 +610,13 @@ mod tests {
             ("[rocketmq]\nname_server = \"nowhere\"", "rocketmq.name_server"),
             ("[rocketmq]\naccess_key = \"ledger\"", "rocketmq.secret_key"),
             ("[rocketmq.consumer]\nconsume_thread_max = 1", "rocketmq.consumer.consume_thread_max"),
+            ("[rocketmq.consumer]\nconsume_message_batch_max_size = 0", "consume_message_batch_max_size"),
+            ("[rocketmq.consumer]\ngroup = \"ticket consumers\"", "rocketmq.consumer.group"),
+            ("[rocketmq.producer]\ngroup = \"\"", "rocketmq.producer.group"),
+            ("[rocketmq.producer]\nretry_times_when_send_failed = 17", "retry_times_when_send_failed"),
+            ("[rocketmq.producer]\nsend_message_timeout_ms = 3000000", "send_message_timeout_ms"),
+            ("[rocketmq.producer]\nmax_message_size = 0", "rocketmq.producer.max_message_size"),
+            ("[http]\nrate_limit_per_second = 0", "http.rate_limit_per_second"),
             ("[relay]\nlease_ttl_ms = 1", "relay.lease_ttl_ms"),
             ("[consumer]\ndead_letter_retention_seconds = 0", "consumer.dead_letter_retention_seconds"),
             ("[rollout]\npoll_interval_ms = 2000", "rollout.poll_interval_ms"),

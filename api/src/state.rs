@@ -89,8 +89,9 @@ pub struct ApiParts {
 /// A consumer of messages.
 #[derive(Clone)]
 pub struct ConsumerGroup {
-    /// The group is `ticket-consumer-group-<name>`.
     pub name: &'static str,
+    /// What it is called on the broker.
+    pub group: String,
     pub topics: &'static [Topic],
     /// Applies redriven dead letters; None where that needs the consumer's own process.
     pub handler: Option<Arc<dyn Handler>>,

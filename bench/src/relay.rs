@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use messaging::{Broker, BrokerError, Consumer, OutgoingMessage, Producer, SendError};
+use messaging::{Broker, BrokerError, Consumer, OutgoingMessage, Producer, QueueBacklog, SendError};
 use outbox_relay::{OutboxRelay, RelayConfig};
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
@@ -132,7 +132,7 @@ impl Broker for Sink {
         Err(BrokerError::Rejected("a sink gives nothing back".into()))
     }
 
-    async fn lag(&self, _: &str, _: &str) -> Result<Option<i64>, BrokerError> {
+    async fn backlog(&self, _: &str, _: &str) -> Result<Option<Vec<QueueBacklog>>, BrokerError> {
         Ok(None)
     }
 

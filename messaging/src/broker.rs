@@ -35,9 +35,16 @@ pub trait Broker: Send + Sync {
     /// subscribe to the same topics.
     async fn consumer(&self, group: &str, topics: &[&str]) -> Result<Box<dyn Consumer>, BrokerError>;
 
-    /// Messages of the topic the group has not committed: Σ queues (max offset − committed), with or without live members.
-    /// `None` when it can't be known, never 0 instead.
-    async fn lag(&self, group: &str, topic: &str) -> Result<Option<i64>, BrokerError>;
+    /// What the group has not committed of each queue of the topic, with or without live members. `None` when it can't be
+    /// known, never an empty list instead.
+    async fn backlog(&self, group: &str, topic: &str) -> Result<Option<Vec<QueueBacklog>>, BrokerError>;
+
+    /// Messages of the topic the group has not committed: Σ queues (max offset − committed). `None` when it can't be known,
+    /// never 0 instead.
+    async fn lag(&self, group: &str, topic: &str) -> Result<Option<i64>, BrokerError> {
+        let queues = self.backlog(group, topic).await?;
+        Ok(queues.map(|queues| queues.iter().map(|queue| queue.messages).sum()))
+    }
 
     /// Whether the broker answers right now.
     async fn is_reachable(&self) -> bool;
@@ -77,6 +84,14 @@ pub struct QueueRef {
     pub topic: String,
     pub broker: String,
     pub queue: u16,
+}
+
+/// How far a consumer group is behind in one queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueueBacklog {
+    pub queue: QueueRef,
+    /// Max offset − committed.
+    pub messages: i64,
 }
 
 /// A message as handed to a producer.

@@ -6,12 +6,12 @@ use thiserror::Error;
 use crate::received::{Poison, ReceivedMessage};
 use crate::topic::Topic;
 
-/// Prefix of every consumer group's name.
-pub const CONSUMER_GROUP_PREFIX: &str = "ticket-consumer-group-";
+/// What consumer groups are called where the configuration says nothing else.
+pub const DEFAULT_CONSUMER_GROUP: &str = "ticket-consumer-group";
 
-/// The consumer group of the consumer with this short name.
-pub fn consumer_group(consumer: &str) -> String {
-    format!("{CONSUMER_GROUP_PREFIX}{consumer}")
+/// The group of the consumer with this short name, among those that the setting `rocketmq.consumer.group` calls `groups`.
+pub fn consumer_group(groups: &str, consumer: &str) -> String {
+    format!("{groups}-{consumer}")
 }
 
 /// A processor or a projection.
@@ -27,7 +27,7 @@ pub fn consumer_group(consumer: &str) -> String {
 /// itself when all of it failed or the handler panicked, so that one bad message takes no other with it.
 #[async_trait]
 pub trait Handler: Send + Sync {
-    /// Short name; the group is `ticket-consumer-group-<name>`.
+    /// Short name, the last part of its [`consumer_group`].
     fn name(&self) -> &'static str;
 
     /// What the group subscribes to.

@@ -23,9 +23,11 @@ pub mod received;
 pub mod runtime;
 pub mod topic;
 
-pub use broker::{Broker, BrokerError, Consumer, Delivery, OutgoingMessage, Producer, QueueRef, SendError, property};
+pub use broker::{
+    Broker, BrokerError, Consumer, Delivery, OutgoingMessage, Producer, QueueBacklog, QueueRef, SendError, property,
+};
 pub use envelope::{Envelope, outbox_message};
-pub use handler::{Effect, HandleError, Handler, consumer_group};
+pub use handler::{DEFAULT_CONSUMER_GROUP, Effect, HandleError, Handler, consumer_group};
 pub use memory::InMemoryBroker;
 pub use message::MessageData;
 pub use received::{INBOX_SCOPE_PREFIX, Poison, ReceivedMessage};

@@ -10,7 +10,7 @@ use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use tokio::sync::watch;
 
-use crate::broker::{Broker, BrokerError, Consumer, OutgoingMessage, Producer, SendError};
+use crate::broker::{Broker, BrokerError, Consumer, OutgoingMessage, Producer, QueueBacklog, SendError};
 use consumer::InMemoryConsumer;
 use state::{State, Stored};
 
@@ -121,10 +121,10 @@ impl Broker for InMemoryBroker {
         Ok(Box::new(consumer))
     }
 
-    async fn lag(&self, group: &str, topic: &str) -> Result<Option<i64>, BrokerError> {
+    async fn backlog(&self, group: &str, topic: &str) -> Result<Option<Vec<QueueBacklog>>, BrokerError> {
         let state = self.shared.lock();
         state.check_up()?;
-        Ok(state.lag(group, topic))
+        Ok(state.backlog(group, topic))
     }
 
     async fn is_reachable(&self) -> bool {

@@ -83,7 +83,7 @@ impl ConsumerRuntime {
         handler: Arc<dyn Handler>,
         config: RuntimeConfig,
     ) -> ConsumerRuntime {
-        let group = consumer_group(handler.name());
+        let group = consumer_group(&config.consumer_group, handler.name());
         metric::init(&group, handler.topics());
         metric::up(&group, false);
         ConsumerRuntime {
@@ -232,7 +232,7 @@ impl ConsumerRuntime {
     async fn judge(&mut self, works: Vec<Work>) -> Vec<Judged> {
         let messages: Vec<&ReceivedMessage> = works.iter().filter_map(Work::message).collect();
         let mut results =
-            apply::apply_side_by_side(&*self.handler, &messages, self.config.handler_partitions).await.into_iter();
+            apply::apply_side_by_side(&*self.handler, &messages, self.config.workers(messages.len())).await.into_iter();
         let judge_one = |work: Work| {
             let result = match work.poison() {
                 Some(poison) => Err(poison.into()),

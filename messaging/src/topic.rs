@@ -143,7 +143,7 @@ pub fn lane_parts(lane: i16) -> Option<(Topic, u16)> {
 /// FNV-1a, then murmur3's finalizer. Lanes are stored, so this may never change: a key that moved to another queue would
 /// overtake itself. The finalizer is there because FNV's low bits see only the low bits of each byte, and ids in a row
 /// differ in decimal digits: without it queues 0 and 1 get twice their share.
-pub(crate) fn stable_hash(key: &str) -> u64 {
+fn stable_hash(key: &str) -> u64 {
     let fnv = key
         .bytes()
         .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));

@@ -282,7 +282,7 @@ async fn a_consumer_that_only_fails_still_ends_when_asked() {
 
 #[tokio::test]
 async fn keys_may_be_worked_on_side_by_side_and_keep_their_order() {
-    let mut world = World::with(RuntimeConfig { handler_partitions: 4, ..quick() }).await;
+    let mut world = World::with(RuntimeConfig { min_workers: 4, max_workers: 4, ..quick() }).await;
     for number in 1..=20 {
         for order in ["0001", "0002", "0003", "0004", "0005"] {
             world.send(order, number).await;

@@ -92,7 +92,7 @@ async fn a_lock_that_is_tried_again_holds_up_its_order_only() {
 
 #[tokio::test]
 async fn orders_are_served_in_the_order_they_came_also_side_by_side() {
-    let mut world = World::with(RuntimeConfig { handler_partitions: 4, ..quick() }).await;
+    let mut world = World::with(RuntimeConfig { min_workers: 4, max_workers: 4, ..quick() }).await;
     let orders: Vec<String> = (1..=40).map(|number| format!("{number:04}")).collect();
     send_all(&world, orders.iter().zip(1..).map(|(order, number)| stock_lock(order, number))).await;
     world.settle().await;

@@ -7,11 +7,13 @@
 //! - [`OutboxRelay`]: the relay; [`OutboxRelay::step`] is the work, [`OutboxRelay::run`] the loop around it.
 //! - [`parked`]: messages that can never be sent, and what people decide about them.
 //! - [`cleanup`]: takes away rows that were sent long ago.
-//! - [`lag`]: how far behind it is, exactly. [`health`]: whether the way to the broker is open.
+//! - [`lag`]: how far behind it is, exactly; [`consumer_lag`]: how far those are who read what it sent. [`health`]: whether
+//!   the way to the broker is open.
 
 mod circuit;
 pub mod cleanup;
 mod config;
+pub mod consumer_lag;
 mod cursor;
 mod decisions;
 mod error;

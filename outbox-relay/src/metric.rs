@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use messaging::{SendError, Topic};
-use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 
 use crate::circuit::CircuitState;
+use crate::consumer_lag::ConsumerLag;
 use crate::lag::OutboxLag;
 
 const PENDING: &str = "ledger_outbox_pending_messages";
@@ -14,6 +15,8 @@ const SENT: &str = "ledger_relay_sent_total";
 const SEND_FAILURES: &str = "ledger_relay_send_failures_total";
 const SEND_DURATION: &str = "ledger_relay_send_duration_seconds";
 const CIRCUIT_STATE: &str = "ledger_circuit_state";
+const CONSUMER_LAG_MESSAGES: &str = "ledger_consumer_lag_messages";
+const CONSUMER_LAG_SECONDS: &str = "ledger_consumer_lag_seconds";
 
 const FAILURE_REASONS: [&str; 4] = ["unavailable", "unknown_topic", "too_large", "rejected"];
 
@@ -73,4 +76,20 @@ pub fn lag(lag: Option<&OutboxLag>) {
     }
     let age_ms = lag.map_or(f64::NAN, |lag| lag.oldest_unsent_age_ms.unwrap_or(0) as f64);
     gauge!(OLDEST_UNSENT_AGE).set(age_ms / 1_000.0);
+}
+
+/// Registers the lag of a consumer group, not known yet.
+pub fn init_consumer_lag(group: &str, topics: &[Topic]) {
+    describe_gauge!(CONSUMER_LAG_MESSAGES, "Messages the group has not acknowledged");
+    describe_gauge!(CONSUMER_LAG_SECONDS, Unit::Seconds, "Age of the oldest message not acknowledged");
+    for topic in topics {
+        consumer_lag(group, *topic, ConsumerLag::default());
+    }
+}
+
+pub(crate) fn consumer_lag(group: &str, topic: Topic, lag: ConsumerLag) {
+    let messages = lag.messages.map_or(f64::NAN, |messages| messages as f64);
+    let seconds = lag.oldest_age_ms.map_or(f64::NAN, |age_ms| age_ms as f64 / 1_000.0);
+    gauge!(CONSUMER_LAG_MESSAGES, "group" => group.to_owned(), "topic" => topic.name()).set(messages);
+    gauge!(CONSUMER_LAG_SECONDS, "group" => group.to_owned(), "topic" => topic.name()).set(seconds);
 }

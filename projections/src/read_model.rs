@@ -19,7 +19,7 @@ pub trait ReadModel: Clone + Send + Sync + 'static {
     const CODE_VERSION: i32;
     /// The topics whose messages drive it.
     const TOPICS: &'static [Topic];
-    /// The name of its consumer; the group is `ticket-consumer-group-<name>`.
+    /// The name of its consumer; the last part of its group.
     const CONSUMER: &'static str;
     /// The column that is the id in its streams' names.
     const KEY_COLUMN: &'static str;

@@ -281,7 +281,9 @@ async fn drained(broker: &InMemoryBroker) -> bool {
         (StockView::CONSUMER, Topic::StockSync),
         (NotificationView::CONSUMER, Topic::UserNotification),
     ] {
-        if broker.lag(&messaging::consumer_group(consumer), topic.name()).await != Ok(Some(0)) {
+        if broker.lag(&messaging::consumer_group(messaging::DEFAULT_CONSUMER_GROUP, consumer), topic.name()).await
+            != Ok(Some(0))
+        {
             return false;
         }
     }

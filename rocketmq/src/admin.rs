@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::try_join_all;
-use messaging::QueueRef;
+use messaging::{QueueBacklog, QueueRef};
 use rocketmq_client_rust::{ClientRuntime, ConsumerAdmin, DefaultMQAdminExt, OffsetAdmin, RouteAdmin, TopicAdmin};
 use rocketmq_model::common::config::TopicConfig;
 use rocketmq_model::common::message::message_queue::MessageQueue;
@@ -57,10 +57,10 @@ impl Admin {
         self.calls.run(move |calls| async move { calls.topic_exists(&topic).await }.boxed_local()).await?
     }
 
-    /// Σ (max offset − committed) of the group over all queues of the topic; `None` when no broker could tell.
-    pub(crate) async fn lag(&self, group: &str, topic: &str) -> Result<Option<i64>, Failure> {
+    /// Max offset − committed of the group in each queue of the topic; `None` when no broker could tell.
+    pub(crate) async fn backlog(&self, group: &str, topic: &str) -> Result<Option<Vec<QueueBacklog>>, Failure> {
         let (group, topic) = (group.to_owned(), topic.to_owned());
-        self.calls.run(move |calls| async move { calls.lag(&group, &topic).await }.boxed_local()).await?
+        self.calls.run(move |calls| async move { calls.backlog(&group, &topic).await }.boxed_local()).await?
     }
 
     /// Writes the group's offsets and waits for the broker's answer to each. The consumer's own commit answers nothing.
@@ -149,15 +149,14 @@ impl Calls {
         Ok(false)
     }
 
-    async fn lag(&self, group: &str, topic: &str) -> Result<Option<i64>, Failure> {
+    async fn backlog(&self, group: &str, topic: &str) -> Result<Option<Vec<QueueBacklog>>, Failure> {
         let masters = self.known_masters().await?;
-        let mut lag = None;
+        let mut queues = Vec::new();
         for address in masters.values() {
-            if let Some(here) = self.lag_on(address, group, topic).await? {
-                *lag.get_or_insert(0) += here;
-            }
+            queues.extend(self.backlog_on(address, group, topic).await?);
         }
-        Ok(lag)
+        // A topic has queues: none told means that nobody knows it.
+        Ok((!queues.is_empty()).then_some(queues))
     }
 
     async fn write_offsets(&self, group: &str, offsets: &[(QueueRef, i64)], masters: &Masters) -> Result<(), Failure> {
@@ -187,20 +186,23 @@ impl Calls {
         }
     }
 
-    async fn lag_on(&self, address: &str, group: &str, topic: &str) -> Result<Option<i64>, Failure> {
+    async fn backlog_on(&self, address: &str, group: &str, topic: &str) -> Result<Vec<QueueBacklog>, Failure> {
         let (address, group, wanted) = (address.to_owned(), group.to_owned(), topic.to_owned());
         self.call("consume stats", move |client| async move {
             let topic = Some(wanted.clone().into());
             let stats =
                 client.admin.examine_consume_stats(group.into(), topic, None, Some(address.into()), None).await?;
-            let mut lag = None;
-            for (queue, offsets) in stats.get_offset_table() {
-                if queue.topic().as_str() == wanted {
-                    let behind = offsets.get_broker_offset() - offsets.get_consumer_offset().max(0);
-                    *lag.get_or_insert(0) += behind.max(0);
-                }
-            }
-            Ok(lag)
+            let of_topic = stats.get_offset_table().iter().filter(|(queue, _)| queue.topic().as_str() == wanted);
+            Ok(of_topic
+                .map(|(queue, offsets)| QueueBacklog {
+                    queue: QueueRef {
+                        topic: wanted.clone(),
+                        broker: queue.broker_name().to_string(),
+                        queue: u16::try_from(queue.queue_id()).unwrap_or_default(),
+                    },
+                    messages: (offsets.get_broker_offset() - offsets.get_consumer_offset().max(0)).max(0),
+                })
+                .collect())
         })
         .await
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use messaging::{Broker, BrokerError, Consumer, Producer};
+use messaging::{Broker, BrokerError, Consumer, Producer, QueueBacklog};
 
 use crate::admin::Admin;
 use crate::cluster::ClusterWatch;
@@ -73,8 +73,8 @@ impl Broker for RocketMqBroker {
         self.consumer_of_tags(group, topics, &[]).await
     }
 
-    async fn lag(&self, group: &str, topic: &str) -> Result<Option<i64>, BrokerError> {
-        Ok(self.shared.admin.lag(group, topic).await?)
+    async fn backlog(&self, group: &str, topic: &str) -> Result<Option<Vec<QueueBacklog>>, BrokerError> {
+        Ok(self.shared.admin.backlog(group, topic).await?)
     }
 
     async fn is_reachable(&self) -> bool {

@@ -81,3 +81,26 @@ pub fn ledger_config(config: &Config) -> LedgerConfig {
 fn no_instance(config: &Config, key: &str) -> anyhow::Error {
     anyhow!("no instance runs on {}: start one with `order-ledger up`, or set {key}", config.data_dir().display())
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+
+    #[test]
+    fn the_seeds_keys_reach_the_client() {
+        let mut config = Config::default();
+        config.rocketmq.name_server = Some("192.168.1.100:9876;192.168.1.101:9876".into());
+        config.rocketmq.producer.group = "shop-producers".into();
+        config.rocketmq.producer.send_message_timeout_ms = 1_234;
+        config.rocketmq.producer.retry_times_when_send_failed = 7;
+        config.rocketmq.producer.max_message_size = 99;
+
+        let client = rocketmq_config(&config).unwrap();
+
+        assert_eq!(client.name_server, "192.168.1.100:9876;192.168.1.101:9876");
+        assert_eq!(client.producer_group, "shop-producers");
+        assert_eq!((client.send_message_timeout_ms, client.retry_times_when_send_failed), (1_234, 7));
+        assert_eq!(client.max_message_size_bytes, 99);
+    }
+}

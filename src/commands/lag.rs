@@ -48,7 +48,7 @@ pub fn run(config: Config, args: &LagArgs) -> Outcome {
         let pool = pool(&config).await?;
         let broker = broker(&config)?;
         loop {
-            let lag = measure(&pool, &broker).await?;
+            let lag = measure(&pool, &broker, &config.rocketmq.consumer.group).await?;
             match args.json {
                 true => println!("{}", serde_json::to_string(&lag)?),
                 false if args.watch => print!("\x1b[2J\x1b[H{}", table(&lag)),
@@ -68,7 +68,7 @@ pub fn run(config: Config, args: &LagArgs) -> Outcome {
     Ok(())
 }
 
-async fn measure(pool: &PgPool, broker: &Arc<dyn Broker>) -> anyhow::Result<Lag> {
+async fn measure(pool: &PgPool, broker: &Arc<dyn Broker>, groups: &str) -> anyhow::Result<Lag> {
     let outbox = outbox_relay::lag::measure(pool).await?;
     let projections = projections::lag(pool).await?;
     let projections = projections
@@ -80,12 +80,12 @@ async fn measure(pool: &PgPool, broker: &Arc<dyn Broker>) -> anyhow::Result<Lag>
             name: lag.name,
         })
         .collect();
-    Ok(Lag { outbox, consumers: consumers(broker).await, projections })
+    Ok(Lag { outbox, consumers: consumers(broker, groups).await, projections })
 }
 
-async fn consumers(broker: &Arc<dyn Broker>) -> Vec<ConsumerLag> {
+async fn consumers(broker: &Arc<dyn Broker>, groups: &str) -> Vec<ConsumerLag> {
     let one = |consumer: &'static str, topic: messaging::Topic| async move {
-        let group = consumer_group(consumer);
+        let group = consumer_group(groups, consumer);
         let known = tokio::time::timeout(BROKER_TIMEOUT, broker.lag(&group, topic.name())).await;
         let lag_messages = known.ok().and_then(Result::ok).flatten();
         ConsumerLag { group, topic: topic.name(), lag_messages }

@@ -21,14 +21,15 @@ const PEER_TIMEOUT: Duration = Duration::from_secs(2);
 const DURATION_BUCKETS: [f64; 14] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0];
 
-/// Installs the recorder and registers every name, so that each is there from the start.
-pub fn install() -> anyhow::Result<PrometheusHandle> {
+/// Installs the recorder and registers every name, so that each is there from the start; `groups` is what the consumer
+/// groups are called.
+pub fn install(groups: &str) -> anyhow::Result<PrometheusHandle> {
     let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &DURATION_BUCKETS)
         .context("metric buckets")?
         .install_recorder()
         .context("metrics recorder")?;
-    names::register();
+    names::register(groups);
     Ok(handle)
 }
 

@@ -20,16 +20,16 @@ pub const CONSUMERS: [(&str, &[Topic]); 10] = [
 /// As ARCHITECTURE.md numbers them.
 const INVARIANTS: [&str; 8] = ["I1", "I2", "I3", "I4", "I5", "I6", "I7", "I8"];
 
-pub fn register() {
+pub fn register(groups: &str) {
     api::register_metrics();
     processors::commands::register_metrics();
     outbox_relay::metric::init();
     rollout::register_metrics();
     projections::lag::describe_metrics();
     for (consumer, topics) in CONSUMERS {
-        let group = consumer_group(consumer);
+        let group = consumer_group(groups, consumer);
         messaging::metric::init(&group, topics);
-        consumer_lag(&group, topics);
+        outbox_relay::metric::init_consumer_lag(&group, topics);
     }
     ledger();
     sagas();
@@ -42,16 +42,6 @@ fn ledger() {
     describe_counter!("ledger_invariant_violations_total", "Violations that verify has found");
     for invariant in INVARIANTS {
         counter!("ledger_invariant_violations_total", "invariant" => invariant).absolute(0);
-    }
-}
-
-fn consumer_lag(group: &str, topics: &[Topic]) {
-    describe_gauge!("ledger_consumer_lag_messages", "Messages the group has not acknowledged");
-    describe_gauge!("ledger_consumer_lag_seconds", Unit::Seconds, "Age of the oldest message not acknowledged");
-    for topic in topics {
-        for name in ["ledger_consumer_lag_messages", "ledger_consumer_lag_seconds"] {
-            gauge!(name, "group" => group.to_owned(), "topic" => topic.name()).set(f64::NAN);
-        }
     }
 }
 
@@ -87,7 +77,7 @@ mod tests {
     use super::*;
 
     /// Each name with its labels, in the order of the alphabet.
-    const PROMISED: [(&str, &[&str]); 28] = [
+    const PROMISED: [(&str, &[&str]); 31] = [
         ("ledger_broker_cpu_ratio", &[]),
         ("ledger_broker_disk_used_ratio", &[]),
         ("ledger_broker_memory_bytes", &[]),
@@ -114,6 +104,9 @@ mod tests {
         ("ledger_relay_send_duration_seconds_count", &["topic"]),
         ("ledger_relay_send_failures_total", &["reason", "topic"]),
         ("ledger_relay_sent_total", &["topic"]),
+        ("ledger_rollout_async_percent", &[]),
+        ("ledger_rollout_fallback_active", &[]),
+        ("ledger_rollout_orders_total", &["cause", "mode"]),
         ("ledger_saga_running", &["saga", "step"]),
         ("ledger_saga_stuck", &[]),
     ];
@@ -123,7 +116,7 @@ mod tests {
             .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &[1.0])
             .unwrap()
             .build_recorder();
-        metrics::with_local_recorder(&recorder, register);
+        metrics::with_local_recorder(&recorder, || register(messaging::DEFAULT_CONSUMER_GROUP));
         recorder.handle().render()
     }
 

@@ -39,7 +39,7 @@ where
     runtime()?.block_on(async {
         let shutdown = CancellationToken::new();
         cancel_on_signal(shutdown.clone())?;
-        let metrics = metrics::install()?;
+        let metrics = metrics::install(&config.rocketmq.consumer.group)?;
         let pool = pool(&config).await?;
         let broker = broker(&config)?;
         let environment = Environment { config, pool, broker: broker.clone(), metrics, shutdown };
@@ -91,6 +91,7 @@ fn policy(config: &Config) -> Policy {
 
 fn consumer_config(config: &Config) -> RuntimeConfig {
     RuntimeConfig {
+        consumer_group: config.rocketmq.consumer.group.clone(),
         max_batch_messages: config.rocketmq.consumer.consume_message_batch_max_size,
         max_attempts: config.consumer.max_attempts,
         ..RuntimeConfig::default()

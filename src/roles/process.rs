@@ -49,7 +49,11 @@ fn process(
     let provider = provider(config)?;
     let mut tasks = JoinSet::new();
 
-    let parts = ProcessorParts::new(policy(config), provider.clone());
+    let parts = ProcessorParts {
+        // Side by side are the workers of the runtime, and each calls once at a time.
+        max_concurrent_calls: 1,
+        ..ProcessorParts::new(policy(config), provider.clone())
+    };
     for name in handlers::NAMES.iter().filter(|name| wanted(name)) {
         let Some(handler) = handlers::handler(name, ledger, &parts) else { continue };
         let consumer = ConsumerRuntime::new(
@@ -70,12 +74,15 @@ fn process(
     })
 }
 
-/// Processors that call others side by side get the threads of the configuration; the rest submit to the ledger, where
-/// commands are worked on together anyway.
+/// Processors that call others get the threads of the configuration; the rest submit to the ledger, where commands are
+/// worked on together anyway.
 fn runtime_config(config: &Config, name: &str) -> RuntimeConfig {
-    let calls_others = ["payment", "sms", "email"].contains(&name);
-    let partitions = if calls_others { config.rocketmq.consumer.consume_thread_max } else { 1 };
-    RuntimeConfig { handler_partitions: partitions, ..consumer_config(config) }
+    let shared = consumer_config(config);
+    if !["payment", "sms", "email"].contains(&name) {
+        return shared;
+    }
+    let threads = &config.rocketmq.consumer;
+    RuntimeConfig { min_workers: threads.consume_thread_min, max_workers: threads.consume_thread_max, ..shared }
 }
 
 pub(super) fn provider(config: &Config) -> anyhow::Result<Arc<dyn PaymentProvider>> {
@@ -114,6 +121,29 @@ async fn keep_house(pool: sqlx::PgPool, config: Config, shutdown: CancellationTo
         }
         if let Err(error) = dead_letter::forget_resolved(&pool, dead_letter_retention, FORGOTTEN_AT_ONCE).await {
             tracing::warn!(%error, "old dead letters stay for now");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_seeds_keys_reach_the_consumers() {
+        let mut config = Config::default();
+        config.rocketmq.consumer.group = "shop-consumers".into();
+        config.rocketmq.consumer.consume_thread_min = 3;
+        config.rocketmq.consumer.consume_thread_max = 9;
+        config.rocketmq.consumer.consume_message_batch_max_size = 77;
+
+        let caller = runtime_config(&config, "payment");
+        let decider = runtime_config(&config, "stock");
+
+        assert_eq!((caller.min_workers, caller.max_workers), (3, 9));
+        assert_eq!((decider.min_workers, decider.max_workers), (1, 1), "its commands are committed together anyway");
+        for runtime in [caller, decider] {
+            assert_eq!((runtime.consumer_group.as_str(), runtime.max_batch_messages), ("shop-consumers", 77));
         }
     }
 }

@@ -1,10 +1,19 @@
-//! `order-ledger relay`: one is active, further ones stand by and take over within seconds.
+//! `order-ledger relay`: one is active, further ones stand by and take over within seconds. Beside it, how far the consumers
+//! of what it sends are behind.
 
+use std::time::Duration;
+
+use messaging::consumer_group;
+use outbox_relay::consumer_lag::{self, Group};
 use outbox_relay::{OutboxRelay, RelayConfig};
 
 use super::run_role;
-use crate::config::Config;
+use crate::config::{Config, ProducerSection};
 use crate::exit::Outcome;
+use crate::metrics::CONSUMERS;
+
+/// What an attempt may take beside the time-out of its send: the client is ended, and a new one is made.
+const ATTEMPT_OVERHEAD_MS: u64 = 1_000;
 
 pub fn run(config: Config) -> Outcome {
     run_role(config, |environment| async move {
@@ -14,8 +23,28 @@ pub fn run(config: Config) -> Outcome {
             relay_config(&environment.config),
             environment.holder("relay"),
         );
-        environment.beside_metrics(relay.run(environment.shutdown.clone())).await
+        let lag = consumer_lag::report(
+            environment.pool.clone(),
+            environment.broker.clone(),
+            groups(&environment.config),
+            Duration::from_millis(environment.config.metrics.consumer_lag_interval_ms),
+        );
+        let relaying = async {
+            tokio::select! {
+                () = relay.run(environment.shutdown.clone()) => {}
+                () = lag => {}
+            }
+        };
+        environment.beside_metrics(relaying).await
     })
+}
+
+fn groups(config: &Config) -> Vec<Group> {
+    let group = |(consumer, topics): &(&str, &'static [_])| Group {
+        name: consumer_group(&config.rocketmq.consumer.group, consumer),
+        topics,
+    };
+    CONSUMERS.iter().map(group).collect()
 }
 
 fn relay_config(config: &Config) -> RelayConfig {
@@ -24,6 +53,27 @@ fn relay_config(config: &Config) -> RelayConfig {
         poll_interval_ms: config.relay.poll_interval_ms,
         max_batch_messages: config.relay.max_batch_messages,
         outbox_retention_seconds: config.relay.outbox_retention_seconds,
+        send_timeout_ms: send_timeout_ms(&config.rocketmq.producer),
         ..RelayConfig::default()
+    }
+}
+
+/// All attempts of a send: the relay must not give up before the producer has had those it was configured for.
+fn send_timeout_ms(producer: &ProducerSection) -> u64 {
+    let attempts = u64::from(producer.retry_times_when_send_failed) + 1;
+    attempts * (producer.send_message_timeout_ms + ATTEMPT_OVERHEAD_MS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_relay_waits_for_every_attempt_of_a_send() {
+        let mut config = Config::default();
+        assert!(relay_config(&config).send_timeout_ms >= 3 * 3_000);
+        config.rocketmq.producer.send_message_timeout_ms = 10_000;
+        config.rocketmq.producer.retry_times_when_send_failed = 0;
+        assert!((10_000..20_000).contains(&relay_config(&config).send_timeout_ms));
     }
 }

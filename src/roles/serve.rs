@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use api::auth::TokenKey;
-use api::{ApiConfig, ApiParts, ApiState, ConsumerGroup, MetricsText};
+use api::{ApiConfig, ApiParts, ApiState, ConsumerGroup, MetricsText, RateLimit};
 use domain::Mode;
 use event_store::Ledger;
-use messaging::Topic;
+use messaging::{Topic, consumer_group};
 use processors::handlers::{self, ProcessorParts};
 use processors::sandbox::{self, Sandbox, SandboxConfig};
 use rollout::{InstanceMode, Rollout, RolloutConfig, SampleConfig, Thresholds};
@@ -75,6 +75,7 @@ fn consumers(config: &Config, ledger: &Ledger) -> anyhow::Result<Vec<ConsumerGro
     let parts = ProcessorParts::new(policy(config), provider(config)?);
     let group = |(name, topics): &(&'static str, &'static [Topic])| ConsumerGroup {
         name,
+        group: consumer_group(&config.rocketmq.consumer.group, name),
         topics,
         handler: handlers::handler(name, ledger, &parts),
     };
@@ -86,6 +87,7 @@ fn api_config(config: &Config) -> ApiConfig {
         max_body_bytes: config.http.max_body_bytes,
         request_timeout_ms: config.http.request_timeout_ms,
         max_in_flight_requests: config.http.max_concurrent_requests,
+        rate_limit: rate_limit(config),
         max_quantity: config.order.max_quantity,
         policy: policy(config),
         callback_url: callback_url(config),
@@ -114,6 +116,11 @@ fn rollout_config(config: &Config) -> RolloutConfig {
         },
         samples: SampleConfig { max_kept_orders: rollout.max_sampled_orders, ..defaults.samples },
     }
+}
+
+fn rate_limit(config: &Config) -> Option<RateLimit> {
+    let requests_per_second = config.http.rate_limit_per_second?;
+    Some(RateLimit { requests_per_second, burst_requests: config.http.rate_limit_burst })
 }
 
 fn sandbox(environment: &Environment) -> anyhow::Result<Sandbox> {

@@ -6,7 +6,6 @@ use axum::Json;
 use axum::extract::State;
 use futures_util::future::join_all;
 use messaging::Topic;
-use messaging::handler::consumer_group;
 use outbox_relay::lag::OutboxLag;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -106,20 +105,19 @@ pub(crate) async fn get(caller: Caller, State(api): State<ApiState>) -> Result<J
 
 async fn consumer_lags(api: &ApiState) -> Vec<ConsumerLagBody> {
     let pairs =
-        api.consumers.iter().flat_map(|consumer| consumer.topics.iter().map(move |topic| (consumer.name, *topic)));
-    join_all(pairs.map(|(name, topic)| consumer_lag(api, name, topic))).await
+        api.consumers.iter().flat_map(|consumer| consumer.topics.iter().map(move |topic| (&consumer.group, *topic)));
+    join_all(pairs.map(|(group, topic)| consumer_lag(api, group, topic))).await
 }
 
-async fn consumer_lag(api: &ApiState, consumer: &str, topic: Topic) -> ConsumerLagBody {
-    let group = consumer_group(consumer);
+async fn consumer_lag(api: &ApiState, group: &str, topic: Topic) -> ConsumerLagBody {
     let lag_messages = match &api.broker {
         Some(broker) => {
-            let asked = tokio::time::timeout(BROKER_TIMEOUT, broker.lag(&group, topic.name())).await;
+            let asked = tokio::time::timeout(BROKER_TIMEOUT, broker.lag(group, topic.name())).await;
             asked.ok().and_then(Result::ok).flatten()
         }
         None => None,
     };
-    ConsumerLagBody { group, topic: topic.name(), lag_messages }
+    ConsumerLagBody { group: group.to_owned(), topic: topic.name(), lag_messages }
 }
 
 impl From<OutboxLag> for OutboxBody {

@@ -7,7 +7,7 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 
 use super::Disorder;
-use crate::broker::{BrokerError, Delivery, OutgoingMessage, QueueRef, SendError};
+use crate::broker::{BrokerError, Delivery, OutgoingMessage, QueueBacklog, QueueRef, SendError};
 
 /// The name of the only broker there is.
 pub(super) const BROKER_NAME: &str = "memory";
@@ -75,14 +75,15 @@ impl State {
         messages.map(|(offset, message)| deliver(queue, offset, message)).collect()
     }
 
-    pub(super) fn lag(&self, group: &str, topic: &str) -> Option<i64> {
+    pub(super) fn backlog(&self, group: &str, topic: &str) -> Option<Vec<QueueBacklog>> {
         let queues = self.topics.get(topic)?;
         let next_offsets = self.groups.get(group).map(|group| &group.next_offsets);
-        let behind = queues.iter().zip(0..).map(|(messages, queue)| {
-            let committed = next_offsets.and_then(|offsets| offsets.get(&queue_ref(topic, queue)).copied());
-            messages.len() as i64 - committed.unwrap_or(0)
+        let behind = queues.iter().zip(0..).map(|(messages, number)| {
+            let queue = queue_ref(topic, number);
+            let committed = next_offsets.and_then(|offsets| offsets.get(&queue).copied());
+            QueueBacklog { messages: messages.len() as i64 - committed.unwrap_or(0), queue }
         });
-        Some(behind.sum())
+        Some(behind.collect())
     }
 
     /// The queues of a member: those of its topics, dealt out over the members in the order they joined.

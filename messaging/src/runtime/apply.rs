@@ -8,12 +8,11 @@ use futures_util::future::{BoxFuture, join_all};
 
 use crate::handler::{Effect, HandleError, Handler};
 use crate::received::ReceivedMessage;
-use crate::topic::stable_hash;
 
 type Outcome = Result<Effect, HandleError>;
 
-/// Applies a batch in at most `partitions` parts, side by side. A waiting key is in one part only, in its order, whatever
-/// its messages say they are ordered by; and so is an ordering key, so that who came first is served first.
+/// Applies a batch in at most `partitions` parts of about one size, side by side. A waiting key is in one part only, in its
+/// order, whatever its messages say they are ordered by; and so is an ordering key, so that who came first is served first.
 pub(super) async fn apply_side_by_side(
     handler: &dyn Handler,
     batch: &[&ReceivedMessage],
@@ -21,10 +20,12 @@ pub(super) async fn apply_side_by_side(
 ) -> Vec<Outcome> {
     let partitions = partitions.clamp(1, batch.len().max(1));
     let mut parts: Vec<(Vec<usize>, Vec<ReceivedMessage>)> = vec![Default::default(); partitions];
-    let mut part_of_key: HashMap<&str, usize> = HashMap::new();
+    let mut of_waiting_key: HashMap<&str, usize> = HashMap::new();
+    let mut of_ordering_key: HashMap<&str, usize> = HashMap::new();
     for (index, message) in batch.iter().enumerate() {
-        let by_ordering_key = || (stable_hash(&message.ordering_key) % partitions as u64) as usize;
-        let part = *part_of_key.entry(&message.waiting_key).or_insert_with(by_ordering_key);
+        let smallest = || (0..partitions).min_by_key(|part| parts[*part].0.len()).unwrap_or_default();
+        let by_ordering_key = || *of_ordering_key.entry(&message.ordering_key).or_insert_with(smallest);
+        let part = *of_waiting_key.entry(&message.waiting_key).or_insert_with(by_ordering_key);
         let (indices, messages) = &mut parts[part];
         indices.push(index);
         messages.push((*message).clone());

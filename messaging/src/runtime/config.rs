@@ -1,8 +1,12 @@
 //! The bounds of a consumer.
 
+use crate::handler::DEFAULT_CONSUMER_GROUP;
+
 /// Bounds and waits of a consumer, each with its default.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuntimeConfig {
+    /// What the consumer's group is called before the consumer's own name (`ticket-consumer-group`).
+    pub consumer_group: String,
     /// Most messages given to the handler at once (1,000). The configuration calls it `consume_message_batch_max_size`.
     pub max_batch_messages: usize,
     /// Most messages held in memory unacknowledged (4,000), among them those whose key backs off.
@@ -25,15 +29,20 @@ pub struct RuntimeConfig {
     pub close_timeout_ms: u64,
     /// How often dead letters are counted for the metrics (5,000 ms).
     pub dead_letter_count_every_ms: u64,
-    /// Into how many parts a batch may be split, by ordering key, to be handled side by side (1). The setting
-    /// `consume_thread_max` gives it; `consume_thread_min` has no meaning for tasks that share threads. More than 1 is for handlers that wait on others: one that submits to the ledger or writes one transaction a batch
-    /// gains nothing by it.
-    pub handler_partitions: usize,
+    /// Fewest parts, each of whole ordering keys, in which a batch is handled side by side (1). The setting
+    /// `consume_thread_min`. More than 1 is for handlers that wait on others: one that submits to the ledger or writes one
+    /// transaction a batch gains nothing by it.
+    pub min_workers: usize,
+    /// Most of them (1). The setting `consume_thread_max`.
+    pub max_workers: usize,
+    /// Between the two, a batch has one worker for so many of its messages (8).
+    pub messages_per_worker: usize,
 }
 
 impl Default for RuntimeConfig {
     fn default() -> Self {
         RuntimeConfig {
+            consumer_group: DEFAULT_CONSUMER_GROUP.into(),
             max_batch_messages: 1_000,
             max_waiting_messages: 4_000,
             gather_ms: 5,
@@ -45,7 +54,31 @@ impl Default for RuntimeConfig {
             reachable_check_every_ms: 1_000,
             close_timeout_ms: 3_000,
             dead_letter_count_every_ms: 5_000,
-            handler_partitions: 1,
+            min_workers: 1,
+            max_workers: 1,
+            messages_per_worker: 8,
         }
+    }
+}
+
+impl RuntimeConfig {
+    /// How many workers share a batch of so many messages: the more wait, the more there are.
+    pub(super) fn workers(&self, messages: usize) -> usize {
+        let wanted = messages.div_ceil(self.messages_per_worker.max(1));
+        wanted.max(self.min_workers).min(self.max_workers).clamp(1, messages.max(1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn workers_grow_with_the_batch_from_the_fewest_to_the_most() {
+        let config =
+            RuntimeConfig { min_workers: 5, max_workers: 20, messages_per_worker: 8, ..RuntimeConfig::default() };
+        let workers = [0, 1, 4, 5, 40, 41, 80, 160, 161, 1_000].map(|messages| config.workers(messages));
+        assert_eq!(workers, [1, 1, 4, 5, 5, 6, 10, 20, 20, 20]);
+        assert_eq!(RuntimeConfig::default().workers(1_000), 1);
     }
 }

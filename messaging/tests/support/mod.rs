@@ -12,14 +12,14 @@ use domain::{LockId, Money, OrderId, Quantity};
 use messaging::message::{OrderCreate, StockLock, StockRollback};
 use messaging::{
     Broker, ConsumerRuntime, Effect, HandleError, Handler, InMemoryBroker, MessageData, OutgoingMessage, Poison,
-    QUEUES_PER_TOPIC, ReceivedMessage, RuntimeConfig, StepReport, Topic, consumer_group, inbox, lane_of, lane_parts,
-    outbox_message,
+    QUEUES_PER_TOPIC, ReceivedMessage, RuntimeConfig, StepReport, Topic, inbox, lane_of, lane_parts, outbox_message,
 };
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 use uuid::Uuid;
 
 pub const CONSUMER: &str = "test";
+pub const GROUP: &str = "ticket-consumer-group-test";
 /// How long a test waits for something that should happen.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -209,7 +209,7 @@ impl World {
     pub async fn lag(&self) -> i64 {
         let mut lag = 0;
         for topic in self.handler.topics() {
-            lag += self.broker.lag(&consumer_group(CONSUMER), topic.name()).await.unwrap().unwrap();
+            lag += self.broker.lag(GROUP, topic.name()).await.unwrap().unwrap();
         }
         lag
     }

@@ -8,7 +8,8 @@ with head as (
     insert into store.events
         (position, stream_id, version, event_id, type, schema_version, payload, metadata, recorded_at, hash)
     select position, 'test-' || position, 1, gen_random_uuid(), 'Tested', 1, '{}',
-        json_build_object('correlationId', 'request-' || position, 'mode', 'async'), clock_timestamp(),
+        json_build_object('correlationId', 'request-' || position, 'mode', 'async'),
+        clock_timestamp() - make_interval(hours => $6),
         sha256(id::text::bytea)
     from messages
 ), outbox as (

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use messaging::{Broker, BrokerError, Consumer, OutgoingMessage, Producer, SendError, Topic};
+use messaging::{Broker, BrokerError, Consumer, OutgoingMessage, Producer, QueueBacklog, SendError, Topic};
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -179,7 +179,7 @@ impl Broker for RecordingBroker {
         Err(BrokerError::Rejected("nobody consumes here".to_owned()))
     }
 
-    async fn lag(&self, _group: &str, _topic: &str) -> Result<Option<i64>, BrokerError> {
+    async fn backlog(&self, _group: &str, _topic: &str) -> Result<Option<Vec<QueueBacklog>>, BrokerError> {
         Ok(None)
     }
 

@@ -51,12 +51,18 @@ impl Ledger {
     /// One append. Written here directly, because the relay must not depend on how events come to be;
     /// for one caller at a time.
     pub async fn append(&self, messages: &[Message]) -> i64 {
+        self.append_recorded(messages, 0).await
+    }
+
+    /// The same, as if it had happened so long ago.
+    pub async fn append_recorded(&self, messages: &[Message], hours_ago: i32) -> i64 {
         sqlx::query_scalar(include_str!("append.sql"))
             .bind(messages.iter().map(|message| message.lane).collect::<Vec<_>>())
             .bind(messages.iter().map(|message| message.topic).collect::<Vec<_>>())
             .bind(messages.iter().map(|message| message.key.as_str()).collect::<Vec<_>>())
             .bind(messages.iter().map(|message| message.id).collect::<Vec<_>>())
             .bind(messages.iter().map(|message| message.body.as_str()).collect::<Vec<_>>())
+            .bind(hours_ago)
             .fetch_one(&self.pool)
             .await
             .unwrap()

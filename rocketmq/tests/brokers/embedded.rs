@@ -50,12 +50,28 @@ impl EmbeddedProcess {
         }
     }
 
+    /// Takes connections and answers nothing, until it is thawed.
+    pub fn freeze(&self) {
+        signal(self.pid(), libc::SIGSTOP);
+    }
+
+    pub fn thaw(&self) {
+        signal(self.pid(), libc::SIGCONT);
+    }
+
     /// Returns when clients may connect.
     pub fn restart(&self) {
         let data_dir = self.data_dir.to_str().unwrap();
         let ports = format!("{} {}", self.ports.name_server, self.ports.broker);
         let child = this_binary_as("embedded::broker_process", &[(DATA_DIR, data_dir), (PORTS, &ports)]);
         *self.child.lock().unwrap() = Some(child);
+    }
+}
+
+fn signal(pid: u32, signal: i32) {
+    // SAFETY: kill has no memory effects; the child is ours and not yet reaped, so the pid is its own.
+    unsafe {
+        libc::kill(pid as i32, signal);
     }
 }
 

@@ -9,4 +9,5 @@ mod embedded;
 mod measure;
 mod outage;
 mod scenario;
+mod settings;
 mod traps;

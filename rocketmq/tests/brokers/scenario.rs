@@ -4,6 +4,9 @@ use std::time::{Duration, Instant};
 
 use messaging::{Broker, Consumer, Delivery, OutgoingMessage, QueueRef};
 use rocketmq::{RocketMqBroker, RocketMqConfig};
+use rocketmq_client_rust::{ClientConfig, ClientRuntime, ClientRuntimeConfig, ConsumerAdmin, DefaultMQAdminExt};
+use rocketmq_observability::TelemetryRuntimeGuard;
+use rocketmq_runtime::{RuntimeConfig, RuntimeOwner, ShutdownDeadline};
 use uuid::Uuid;
 
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -87,4 +90,26 @@ pub async fn eventually<T, E: std::fmt::Debug>(what: &str, attempt: impl AsyncFn
 
 pub async fn until_reachable(broker: &RocketMqBroker) {
     eventually("reach the broker", async || broker.is_reachable().await.then_some(()).ok_or("unreachable")).await;
+}
+
+/// How many producers of a group the broker knows, by its own account.
+pub async fn producers_of(name_server: &str, group: &str, topic: &str) -> usize {
+    let plan = RuntimeOwner::plan(RuntimeConfig { thread_name: "producers-of".into(), ..RuntimeConfig::default() });
+    let owner = plan.unwrap().build().unwrap();
+    let telemetry = TelemetryRuntimeGuard::noop().handle();
+    let scope = owner.root_context().component("client");
+    let runtime = ClientRuntime::try_new(scope, ClientRuntimeConfig::default(), telemetry).unwrap();
+    let mut admin = DefaultMQAdminExt::with_timeout(runtime.clone(), Duration::from_secs(3));
+    *admin.client_config_mut() = ClientConfig {
+        namesrv_addr: Some(name_server.to_owned().into()),
+        instance_name: unique("producers-of").into(),
+        ..ClientConfig::default()
+    };
+    admin.start().await.unwrap();
+    // None is an error to the client.
+    let known = admin.examine_producer_connection_info(group.to_owned().into(), topic.to_owned().into()).await;
+    let _ = runtime.shutdown_until(ShutdownDeadline::after(Duration::from_secs(1))).await;
+    // Blocking, which this thread must not do; the test's end takes it along.
+    std::mem::forget(owner);
+    known.map_or(0, |known| known.connection_set().len())
 }

@@ -1,0 +1,73 @@
+//! How far consumer groups are behind the broker's queues, in messages and in time.
+//!
+//! The broker counts the messages. How old the oldest is says the ledger: a lane is a queue, so what a group has not
+//! acknowledged of a queue are the last so many messages that were sent from its lane.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use messaging::{Broker, QUEUES_PER_TOPIC, QueueBacklog, Topic};
+use sqlx::PgPool;
+
+use crate::metric;
+
+/// A broker that does not answer must not hold up what is known of the others.
+const BROKER_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A consumer group, by its name on the broker, and what it subscribes to.
+#[derive(Clone, Debug)]
+pub struct Group {
+    pub name: String,
+    pub topics: &'static [Topic],
+}
+
+/// How far a group is behind in one topic. What can't be known is none, never 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ConsumerLag {
+    /// Messages the group has not acknowledged, whether or not it has a live member.
+    pub messages: Option<i64>,
+    /// Since the event behind the oldest of them was recorded; 0 when there is none. Messages that were sent twice or
+    /// replayed count, and make it older; where the oldest is no longer kept it is the age of the oldest that is.
+    pub oldest_age_ms: Option<i64>,
+}
+
+/// Measures one topic of a group.
+pub async fn measure(pool: &PgPool, broker: &dyn Broker, group: &str, topic: Topic) -> ConsumerLag {
+    let asked = tokio::time::timeout(BROKER_TIMEOUT, broker.backlog(group, topic.name())).await;
+    let Some(queues) = asked.ok().and_then(Result::ok).flatten() else { return ConsumerLag::default() };
+    let messages = queues.iter().map(|queue| queue.messages).sum();
+    let oldest_age_ms = match messages {
+        0 => Some(0),
+        _ => oldest_age_ms(pool, topic, &queues).await.unwrap_or_default(),
+    };
+    ConsumerLag { messages: Some(messages), oldest_age_ms }
+}
+
+async fn oldest_age_ms(pool: &PgPool, topic: Topic, queues: &[QueueBacklog]) -> sqlx::Result<Option<i64>> {
+    let behind = || queues.iter().filter(|backlog| backlog.messages > 0 && backlog.queue.queue < QUEUES_PER_TOPIC);
+    let lane = |backlog: &QueueBacklog| (topic as u16 * QUEUES_PER_TOPIC + backlog.queue.queue) as i16;
+    sqlx::query_scalar(include_str!("sql/oldest_unacknowledged.sql"))
+        .bind(behind().map(lane).collect::<Vec<_>>())
+        .bind(behind().map(|backlog| backlog.messages).collect::<Vec<_>>())
+        .fetch_one(pool)
+        .await
+}
+
+/// Shows the lag of every group as metrics until it is dropped, as often as asked unless measuring itself takes long.
+pub async fn report(pool: PgPool, broker: Arc<dyn Broker>, groups: Vec<Group>, every: Duration) {
+    loop {
+        let started = Instant::now();
+        let is_reachable = broker.is_reachable().await;
+        for group in &groups {
+            for topic in group.topics {
+                let lag = match is_reachable {
+                    true => measure(&pool, &*broker, &group.name, *topic).await,
+                    false => ConsumerLag::default(),
+                };
+                metric::consumer_lag(&group.name, *topic, lag);
+            }
+        }
+        // Asking must not become part of what makes the broker slow.
+        tokio::time::sleep(every.max(started.elapsed() * 4)).await;
+    }
+}
