@@ -12,13 +12,24 @@ pub struct Client {
     http: reqwest::Client,
     base: String,
     token: String,
+    /// The mode that orders are pinned to, instead of what the rollout says.
+    mode: Option<&'static str>,
 }
 
 /// Status and body; the body is null where there is none.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
+    pub retry_after_seconds: Option<u64>,
     pub body: Value,
+}
+
+impl Answer {
+    async fn read(response: reqwest::Response) -> Self {
+        let retry_after = response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
+        let status = response.status().as_u16();
+        Self { status, retry_after_seconds: retry_after, body: response.json().await.unwrap_or(Value::Null) }
+    }
 }
 
 impl Client {
@@ -26,7 +37,12 @@ impl Client {
         // A test without TLS still needs a provider to build the client with.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder().timeout(Duration::from_secs(20)).build().unwrap();
-        Self { http, base: base.to_owned(), token: token.to_owned() }
+        Self { http, base: base.to_owned(), token: token.to_owned(), mode: None }
+    }
+
+    /// The same, with its orders pinned to a mode.
+    pub fn in_mode(&self, mode: &'static str) -> Self {
+        Self { mode: Some(mode), ..self.clone() }
     }
 
     pub async fn get(&self, path: &str) -> Answer {
@@ -50,11 +66,11 @@ impl Client {
     /// As a client on a bad line: asks again with the same key until it has an answer below 500.
     pub async fn post_until_answered(&self, path: &str, key: &str, body: Value) -> Answer {
         for _ in 0..200 {
-            let request = self.http.post(format!("{}{path}", self.base)).json(&body).bearer_auth(&self.token);
+            let request = self.signed(self.http.post(format!("{}{path}", self.base)).json(&body));
             if let Ok(response) = request.header("idempotency-key", key).send().await {
-                let status = response.status().as_u16();
-                if status < 500 && status != 429 {
-                    return Answer { status, body: response.json().await.unwrap_or(Value::Null) };
+                let answer = Answer::read(response).await;
+                if answer.status < 500 && answer.status != 429 {
+                    return answer;
                 }
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -62,13 +78,20 @@ impl Client {
         panic!("no answer to POST {path}");
     }
 
+    fn signed(&self, request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
+        let request = request.bearer_auth(&self.token);
+        match self.mode {
+            Some(mode) => request.header("x-order-mode", mode),
+            None => request,
+        }
+    }
+
     async fn send(&self, request: reqwest::RequestBuilder, key: Option<&str>) -> Answer {
-        let mut request = request.bearer_auth(&self.token);
+        let mut request = self.signed(request);
         if let Some(key) = key {
             request = request.header("idempotency-key", key);
         }
-        let response = request.send().await.expect("the API answers");
-        Answer { status: response.status().as_u16(), body: response.json().await.unwrap_or(Value::Null) }
+        Answer::read(request.send().await.expect("the API answers")).await
     }
 
     pub async fn put_on_sale(&self, ticket_type: i64, capacity: u32) {
@@ -77,9 +100,14 @@ impl Client {
         assert_eq!(answer.status, 201, "{answer:?}");
     }
 
-    pub async fn place(&self, user: i64, ticket_type: i64, quantity: u32) -> String {
+    /// Whatever the answer is.
+    pub async fn order(&self, user: i64, ticket_type: i64, quantity: u32) -> Answer {
         let body = json!({"userId": user, "showId": 1001, "ticketTypeId": ticket_type, "quantity": quantity});
-        let answer = self.post("/v1/orders", Some(&Uuid::new_v4().to_string()), body).await;
+        self.post("/v1/orders", Some(&Uuid::new_v4().to_string()), body).await
+    }
+
+    pub async fn place(&self, user: i64, ticket_type: i64, quantity: u32) -> String {
+        let answer = self.order(user, ticket_type, quantity).await;
         // Async, or sync while the broker is away.
         assert!([201, 202].contains(&answer.status), "{answer:?}");
         answer.body["orderId"].as_str().unwrap().to_owned()
@@ -113,5 +141,20 @@ impl Client {
 
     pub async fn stock(&self, ticket_type: i64) -> Value {
         self.get(&format!("/v1/ticket-types/{ticket_type}/stock")).await.body
+    }
+
+    /// Waits for so many available, locked and sold tickets.
+    pub async fn await_stock(&self, ticket_type: i64, wanted: (i64, i64, i64), timeout: Duration) {
+        let since = std::time::Instant::now();
+        loop {
+            let stock = self.stock(ticket_type).await;
+            let count = |name: &str| stock[name].as_i64();
+            if (count("available"), count("locked"), count("sold")) == (Some(wanted.0), Some(wanted.1), Some(wanted.2))
+            {
+                return;
+            }
+            assert!(since.elapsed() < timeout, "{stock} after {timeout:?}, wanted {wanted:?}");
+            tokio::time::sleep(POLL_INTERVAL).await;
+        }
     }
 }

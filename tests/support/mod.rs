@@ -5,7 +5,9 @@ pub mod apache;
 pub mod broker;
 pub mod client;
 pub mod cluster;
+pub mod down;
 pub mod gateway;
+pub mod provider;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -120,6 +122,12 @@ pub fn eventually<T>(what: &str, timeout: Duration, mut condition: impl FnMut() 
 }
 
 impl Instance {
+    /// Takes the place of a setting from the next start on.
+    pub fn set(&mut self, variable: &str, value: &str) {
+        self.environment.retain(|(known, _)| known != variable);
+        self.environment.push((variable.into(), value.into()));
+    }
+
     pub fn start(environment: &[(&str, &str)]) -> Self {
         let turn = Turn::take();
         let mut instance = Self {
@@ -209,6 +217,12 @@ impl Instance {
         serde_json::from_str(&std::fs::read_to_string(self.data_dir().join("up.json")).unwrap()).unwrap()
     }
 
+    /// Reads `up.json` from a thread of its own; none once the instance is gone.
+    pub fn info_reader(&self) -> impl Fn() -> Option<Value> + Send + use<> {
+        let path = self.data_dir().join("up.json");
+        move || serde_json::from_str(&std::fs::read_to_string(&path).ok()?).ok()
+    }
+
     pub fn pid(&self, role: &str) -> u32 {
         self.info()["pids"][role].as_u64().unwrap_or_else(|| panic!("{role} has no pid: {}", self.info())) as u32
     }
@@ -225,6 +239,13 @@ impl Instance {
     pub fn client(&self) -> Client {
         let info = self.info();
         Client::new(info["http"].as_str().unwrap(), info["admin_token"].as_str().unwrap())
+    }
+
+    /// The same for a user without any role.
+    pub fn client_of(&self, user: i64) -> Client {
+        let output = self.run(&["token", "--user", &user.to_string()]);
+        assert!(output.status.success(), "{output:?}");
+        Client::new(self.info()["http"].as_str().unwrap(), String::from_utf8(output.stdout).unwrap().trim())
     }
 
     pub fn log(&self) -> String {
