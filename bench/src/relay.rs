@@ -132,6 +132,10 @@ impl Broker for Sink {
         Err(BrokerError::Rejected("a sink gives nothing back".into()))
     }
 
+    async fn listener(&self, _: &str, _: &[&str]) -> Result<Box<dyn Consumer>, BrokerError> {
+        Err(BrokerError::Rejected("a sink gives nothing back".into()))
+    }
+
     async fn backlog(&self, _: &str, _: &str) -> Result<Option<Vec<QueueBacklog>>, BrokerError> {
         Ok(None)
     }

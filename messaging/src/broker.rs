@@ -35,6 +35,10 @@ pub trait Broker: Send + Sync {
     /// subscribe to the same topics.
     async fn consumer(&self, group: &str, topics: &[&str]) -> Result<Box<dyn Consumer>, BrokerError>;
 
+    /// A reader that shares with nobody: it hears every message that is sent from now on, whoever else listens under the
+    /// same name. Its commits do nothing. After an outage it goes on with what is sent then.
+    async fn listener(&self, name: &str, topics: &[&str]) -> Result<Box<dyn Consumer>, BrokerError>;
+
     /// What the group has not committed of each queue of the topic, with or without live members. `None` when it can't be
     /// known, never an empty list instead.
     async fn backlog(&self, group: &str, topic: &str) -> Result<Option<Vec<QueueBacklog>>, BrokerError>;

@@ -67,6 +67,7 @@ pub async fn run(broker: &dyn Broker, options: Options<'_>) {
     consuming::a_commit_holds_to_the_very_offset(&client).await;
     consuming::each_group_gets_everything(&client).await;
     consuming::members_of_a_group_share_the_queues(&client).await;
+    consuming::every_listener_hears_everything_from_now_on(&client).await;
     lag::lag_is_what_was_not_committed(&client).await;
     if let Some(outage) = options.outage {
         outage::what_was_confirmed_survives_an_outage(&client, outage).await;

@@ -5,6 +5,7 @@
 //!   [`conformance`] what each of them must pass.
 //! - [`handler`], [`runtime`]: how consumers work: gather, apply, acknowledge; retry; give up on one message without
 //!   losing the order of its key.
+//! - [`listen`]: what every process must hear for itself, such as news for a cache it holds.
 //! - [`inbox`], [`dead_letter`]: what of that is remembered in Postgres.
 //!
 //! Delivery is at least once. Effects happen once, because each consumer remembers the `messageId` in the transaction of
@@ -16,6 +17,7 @@ pub mod dead_letter;
 pub mod envelope;
 pub mod handler;
 pub mod inbox;
+pub mod listen;
 pub mod memory;
 pub mod message;
 pub mod metric;

@@ -11,7 +11,7 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 use tokio::sync::watch;
 
 use crate::broker::{Broker, BrokerError, Consumer, OutgoingMessage, Producer, QueueBacklog, SendError};
-use consumer::InMemoryConsumer;
+use consumer::{InMemoryConsumer, InMemoryListener};
 use state::{State, Stored};
 
 /// RocketMQ's default limit of a message.
@@ -119,6 +119,11 @@ impl Broker for InMemoryBroker {
     async fn consumer(&self, group: &str, topics: &[&str]) -> Result<Box<dyn Consumer>, BrokerError> {
         let consumer = InMemoryConsumer::join(self.shared.clone(), group, topics)?;
         Ok(Box::new(consumer))
+    }
+
+    async fn listener(&self, _name: &str, topics: &[&str]) -> Result<Box<dyn Consumer>, BrokerError> {
+        let listener = InMemoryListener::join(self.shared.clone(), topics)?;
+        Ok(Box::new(listener))
     }
 
     async fn backlog(&self, group: &str, topic: &str) -> Result<Option<Vec<QueueBacklog>>, BrokerError> {

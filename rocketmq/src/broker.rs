@@ -8,7 +8,7 @@ use messaging::{Broker, BrokerError, Consumer, Producer, QueueBacklog};
 use crate::admin::Admin;
 use crate::cluster::ClusterWatch;
 use crate::config::{ConfigError, RocketMqConfig};
-use crate::consumer::RocketMqConsumer;
+use crate::consumer::{Reads, RocketMqConsumer};
 use crate::engine::Engine;
 use crate::failure::Failure;
 use crate::producer::RocketMqProducer;
@@ -42,7 +42,7 @@ impl RocketMqBroker {
         topics: &[&str],
         tags: &[&str],
     ) -> Result<Box<dyn Consumer>, BrokerError> {
-        let consumer = RocketMqConsumer::join(&self.shared, group, topics, tags).await?;
+        let consumer = RocketMqConsumer::join(&self.shared, group, topics, Reads::ItsShare(tags)).await?;
         Ok(Box::new(consumer))
     }
 }
@@ -71,6 +71,11 @@ impl Broker for RocketMqBroker {
 
     async fn consumer(&self, group: &str, topics: &[&str]) -> Result<Box<dyn Consumer>, BrokerError> {
         self.consumer_of_tags(group, topics, &[]).await
+    }
+
+    async fn listener(&self, name: &str, topics: &[&str]) -> Result<Box<dyn Consumer>, BrokerError> {
+        let listener = RocketMqConsumer::join(&self.shared, name, topics, Reads::EverythingFromNow).await?;
+        Ok(Box::new(listener))
     }
 
     async fn backlog(&self, group: &str, topic: &str) -> Result<Option<Vec<QueueBacklog>>, BrokerError> {

@@ -1,5 +1,8 @@
 //! A member of a consumer group, on the lite pull consumer, which keeps order per queue and hands a dead member's queues
-//! over within a tenth of a second.
+//! over within a tenth of a second; or a listener, which takes all queues for itself.
+//!
+//! A listener is not the client's broadcast model, which keeps its offsets in files under the home directory: it assigns
+//! itself the queues, starts at their end and commits nothing.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -9,7 +12,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::FutureExt;
 use messaging::{BrokerError, Consumer, Delivery, QueueRef};
-use rocketmq_client_rust::{ClientRuntime, DefaultLitePullConsumer};
+use rocketmq_client_rust::{ClientResult, ClientRuntime, DefaultLitePullConsumer};
 use rocketmq_model::common::consumer::consume_from_where::ConsumeFromWhere;
 use rocketmq_model::common::message::message_ext::MessageExt;
 use rocketmq_model::common::message::message_queue::MessageQueue;
@@ -25,6 +28,14 @@ const BROKER_SUSPEND: Duration = Duration::from_secs(5);
 /// idle ones would hold up busy ones.
 const PULLS_PER_TOPIC: usize = 64;
 
+/// What a consumer is given.
+pub(crate) enum Reads<'a> {
+    /// Its share of the group's queues, of messages with one of the tags; of all messages when there are none.
+    ItsShare(&'a [&'a str]),
+    /// Every queue, from its end on.
+    EverythingFromNow,
+}
+
 pub(crate) struct RocketMqConsumer {
     member: Resident<Member>,
     ready: Ready,
@@ -39,9 +50,13 @@ impl RocketMqConsumer {
         shared: &Arc<Shared>,
         group: &str,
         topics: &[&str],
-        tags: &[&str],
+        reads: Reads<'_>,
     ) -> Result<Self, Failure> {
-        let (for_member, group, expression) = (shared.clone(), group.to_owned(), subscription_expression(tags));
+        let (for_member, group) = (shared.clone(), group.to_owned());
+        let subscription = match reads {
+            Reads::ItsShare(tags) => Some(subscription_expression(tags)),
+            Reads::EverythingFromNow => None,
+        };
         let topics = topics.iter().map(|topic| (*topic).to_owned()).collect();
         let ready = Ready::default();
         let for_caller = ready.clone();
@@ -50,7 +65,7 @@ impl RocketMqConsumer {
             clients,
             group,
             topics,
-            expression,
+            subscription,
             connection: tokio::sync::Mutex::new(Connection::default()),
             ready,
         })?;
@@ -104,7 +119,8 @@ struct Member {
     clients: Rc<Clients>,
     group: String,
     topics: Vec<String>,
-    expression: String,
+    /// None: a listener.
+    subscription: Option<String>,
     /// Held during a poll, so that there is one at a time.
     connection: tokio::sync::Mutex<Connection>,
     ready: Ready,
@@ -152,6 +168,9 @@ impl Member {
     }
 
     async fn commit(&self, next_offsets: Vec<(QueueRef, i64)>) -> Result<(), Failure> {
+        if self.subscription.is_none() {
+            return Ok(());
+        }
         let masters = self.shared.cluster.now().masters;
         self.shared.admin.write_offsets(&self.group, next_offsets.clone(), masters).await?;
         // The client writes what it remembers every few seconds and at its end: that must be the same.
@@ -209,7 +228,10 @@ impl Member {
             .name_server_addr(self.clients.name_server())
             .instance_name(self.clients.new_instance_name())
             .consumer_group(self.group.clone())
-            .consume_from_where(ConsumeFromWhere::ConsumeFromFirstOffset)
+            .consume_from_where(match self.subscription {
+                Some(_) => ConsumeFromWhere::ConsumeFromFirstOffset,
+                None => ConsumeFromWhere::ConsumeFromLastOffset,
+            })
             .auto_commit(false)
             .pull_batch_size(i32::from(config.pull_batch_size))
             .pull_thread_nums(PULLS_PER_TOPIC * self.topics.len().max(1))
@@ -217,13 +239,7 @@ impl Member {
             .broker_suspend_max_time_millis(as_ms(BROKER_SUSPEND))
             .build()?;
         let client = Client { consumer, runtime, epoch };
-        let started = within(config.request_timeout(), "consumer start", async {
-            for topic in &self.topics {
-                client.consumer.subscribe_with_expression(topic, &self.expression).await?;
-            }
-            client.consumer.start().await
-        })
-        .await;
+        let started = within(config.request_timeout(), "consumer start", self.start(&client.consumer)).await;
         match started {
             Ok(()) => Ok(client),
             Err(failure) => {
@@ -231,6 +247,30 @@ impl Member {
                 Err(failure)
             }
         }
+    }
+
+    async fn start(&self, consumer: &DefaultLitePullConsumer) -> ClientResult<()> {
+        let Some(expression) = &self.subscription else {
+            consumer.start().await?;
+            return self.take_all_queues(consumer).await;
+        };
+        for topic in &self.topics {
+            consumer.subscribe_with_expression(topic, expression).await?;
+        }
+        consumer.start().await
+    }
+
+    /// Each queue is set to its end before anybody is told that the listener listens.
+    async fn take_all_queues(&self, consumer: &DefaultLitePullConsumer) -> ClientResult<()> {
+        let mut queues = Vec::new();
+        for topic in &self.topics {
+            queues.extend(consumer.fetch_message_queues(topic).await?);
+        }
+        consumer.assign(queues.clone()).await?;
+        for queue in &queues {
+            consumer.seek_to_end(queue).await?;
+        }
+        Ok(())
     }
 
     /// Ends the client in the background. What it fetched was not committed, and comes again with the next one.

@@ -93,6 +93,10 @@ impl<'a> Client<'a> {
         self.eventually("build a consumer", || self.broker.consumer(group, topics)).await
     }
 
+    pub(super) async fn listener(&self, name: &str, topics: &[&str]) -> Box<dyn Consumer> {
+        self.eventually("build a listener", || self.broker.listener(name, topics)).await
+    }
+
     /// Polls until that many messages came. More are a failure; so are fewer, when patience ends.
     pub(super) async fn receive(&self, consumer: &mut dyn Consumer, expected: usize) -> Vec<Delivery> {
         let give_up_at = Instant::now() + self.patience;

@@ -157,3 +157,29 @@ pub(super) async fn members_of_a_group_share_the_queues(client: &Client<'_>) {
     one.close().await;
     other.close().await;
 }
+
+pub(super) async fn every_listener_hears_everything_from_now_on(client: &Client<'_>) {
+    let (topic, name) = (client.topic("listening").await, client.name("listeners"));
+    client.send(&topic, 0, &numbered(0..5)).await;
+    let mut first = client.listener(&name, &[&topic]).await;
+    let mut second = client.listener(&name, &[&topic]).await;
+    for queue in 0..QUEUES {
+        let number = 10 + u32::from(queue);
+        client.send(&topic, queue, &numbered(number..number + 1)).await;
+    }
+    let expected: Vec<u32> = (10..10 + u32::from(QUEUES)).collect();
+    for listener in [&mut first, &mut second] {
+        let received = client.receive(&mut **listener, expected.len()).await;
+        assert_eq!(sorted_numbers(&received), expected, "neither what was before, nor only a share");
+        client.commit(&mut **listener, &received).await;
+    }
+    first.close().await;
+
+    let mut later = client.listener(&name, &[&topic]).await;
+    client.send(&topic, 3, &numbered(20..21)).await;
+    for listener in [&mut second, &mut later] {
+        assert_eq!(sorted_numbers(&client.receive(&mut **listener, 1).await), [20]);
+    }
+    second.close().await;
+    later.close().await;
+}

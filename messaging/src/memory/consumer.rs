@@ -1,4 +1,4 @@
-//! A group member of the broker in memory.
+//! Who reads from the broker in memory: members of groups, and listeners.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -27,9 +27,7 @@ impl InMemoryConsumer {
     pub(super) fn join(shared: Arc<Shared>, group: &str, topics: &[&str]) -> Result<InMemoryConsumer, BrokerError> {
         let mut state = shared.lock();
         state.check_up()?;
-        if let Some(unknown) = topics.iter().find(|topic| !state.topics.contains_key(**topic)) {
-            return Err(BrokerError::UnknownTopic((*unknown).to_owned()));
-        }
+        state.check_topics(topics)?;
         state.members_ever += 1;
         let member = state.members_ever;
         let subscription = topics.iter().map(|topic| (*topic).to_owned()).collect();
@@ -63,15 +61,8 @@ impl InMemoryConsumer {
 #[async_trait]
 impl Consumer for InMemoryConsumer {
     async fn poll(&mut self, max_messages: usize, max_wait: Duration) -> Result<Vec<Delivery>, BrokerError> {
-        let give_up_at = Instant::now() + max_wait;
-        let mut changes = self.shared.changes.subscribe();
-        loop {
-            changes.mark_unchanged();
-            let deliveries = self.take(max_messages)?;
-            if !deliveries.is_empty() || timeout_at(give_up_at, changes.changed()).await.is_err() {
-                return Ok(deliveries);
-            }
-        }
+        let shared = self.shared.clone();
+        wait_for(&shared, max_wait, || self.take(max_messages)).await
     }
 
     async fn commit(&mut self, next_offsets: &[(QueueRef, i64)]) -> Result<(), BrokerError> {
@@ -92,5 +83,65 @@ impl Drop for InMemoryConsumer {
             group.members.remove(&self.member);
         }
         self.shared.changed();
+    }
+}
+
+/// Hears what every queue of its topics is sent after it joined.
+pub(super) struct InMemoryListener {
+    shared: Arc<Shared>,
+    positions: Vec<(QueueRef, i64)>,
+}
+
+impl InMemoryListener {
+    pub(super) fn join(shared: Arc<Shared>, topics: &[&str]) -> Result<InMemoryListener, BrokerError> {
+        let state = shared.lock();
+        state.check_up()?;
+        state.check_topics(topics)?;
+        let positions = topics.iter().flat_map(|topic| state.ends(topic)).collect();
+        drop(state);
+        Ok(InMemoryListener { shared, positions })
+    }
+
+    fn take(&mut self, max_messages: usize) -> Result<Vec<Delivery>, BrokerError> {
+        let state = self.shared.lock();
+        state.check_up()?;
+        let mut taken = Vec::new();
+        for (queue, position) in &mut self.positions {
+            let deliveries = state.read(queue, *position, max_messages - taken.len());
+            *position += deliveries.len() as i64;
+            taken.extend(deliveries);
+        }
+        Ok(taken)
+    }
+}
+
+#[async_trait]
+impl Consumer for InMemoryListener {
+    async fn poll(&mut self, max_messages: usize, max_wait: Duration) -> Result<Vec<Delivery>, BrokerError> {
+        let shared = self.shared.clone();
+        wait_for(&shared, max_wait, || self.take(max_messages)).await
+    }
+
+    async fn commit(&mut self, _next_offsets: &[(QueueRef, i64)]) -> Result<(), BrokerError> {
+        Ok(())
+    }
+
+    async fn close(self: Box<Self>) {}
+}
+
+/// Takes again whenever something changed, until there is something or the wait is over.
+async fn wait_for(
+    shared: &Shared,
+    max_wait: Duration,
+    mut take: impl FnMut() -> Result<Vec<Delivery>, BrokerError>,
+) -> Result<Vec<Delivery>, BrokerError> {
+    let give_up_at = Instant::now() + max_wait;
+    let mut changes = shared.changes.subscribe();
+    loop {
+        changes.mark_unchanged();
+        let deliveries = take()?;
+        if !deliveries.is_empty() || timeout_at(give_up_at, changes.changed()).await.is_err() {
+            return Ok(deliveries);
+        }
     }
 }

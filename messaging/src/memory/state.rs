@@ -53,6 +53,19 @@ impl State {
         if self.down { Err(BrokerError::Unavailable("the broker is down".into())) } else { Ok(()) }
     }
 
+    pub(super) fn check_topics(&self, topics: &[&str]) -> Result<(), BrokerError> {
+        match topics.iter().find(|topic| !self.topics.contains_key(**topic)) {
+            Some(unknown) => Err(BrokerError::UnknownTopic((*unknown).to_owned())),
+            None => Ok(()),
+        }
+    }
+
+    /// The queues of a topic, and the offset of the next message of each.
+    pub(super) fn ends(&self, topic: &str) -> Vec<(QueueRef, i64)> {
+        let queues = self.topics.get(topic).into_iter().flatten().zip(0..);
+        queues.map(|(messages, queue)| (queue_ref(topic, queue), messages.len() as i64)).collect()
+    }
+
     pub(super) fn append(&mut self, topic: &str, queue: u16, batch: &[OutgoingMessage]) -> Result<(), SendError> {
         self.check_up().map_err(|error| SendError::Unavailable(error.to_string()))?;
         let limit_bytes = self.max_message_bytes;

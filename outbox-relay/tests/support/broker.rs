@@ -179,6 +179,10 @@ impl Broker for RecordingBroker {
         Err(BrokerError::Rejected("nobody consumes here".to_owned()))
     }
 
+    async fn listener(&self, _name: &str, _topics: &[&str]) -> Result<Box<dyn Consumer>, BrokerError> {
+        Err(BrokerError::Rejected("nobody listens here".to_owned()))
+    }
+
     async fn backlog(&self, _group: &str, _topic: &str) -> Result<Option<Vec<QueueBacklog>>, BrokerError> {
         Ok(None)
     }
