@@ -1,5 +1,8 @@
 //! Configuration: defaults < TOML file < environment (`LEDGER__…`) < flags, validated before anything starts.
 
+mod cache;
+mod notification;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -8,6 +11,9 @@ use figment::providers::{Env, Format, Serialized, Toml};
 use serde::{Deserialize, Serialize};
 
 use crate::exit::Failure;
+
+pub use cache::CacheSection;
+pub use notification::NotificationSection;
 
 const ENV_PREFIX: &str = "LEDGER__";
 /// The RocketMQ crates tell of every connection and shard at `info`.
@@ -34,6 +40,8 @@ pub struct Config {
     pub consumer: ConsumerSection,
     pub projection: ProjectionSection,
     pub rollout: RolloutSection,
+    pub notification: NotificationSection,
+    pub cache: CacheSection,
     pub metrics: MetricsConfig,
     pub log: LogConfig,
 }
@@ -430,6 +438,8 @@ impl Config {
             }
         }
         self.validate_bounds()?;
+        self.notification.validate()?;
+        self.cache.validate()?;
         self.validate_secrets()
     }
 
@@ -530,10 +540,10 @@ impl Config {
             &mut masked.payment.provider_api_key,
             &mut masked.rocketmq.secret_key,
         ] {
-            if secret.is_some() {
-                *secret = Some(MASK.into());
-            }
+            mask_secret(secret);
         }
+        masked.notification.mask();
+        masked.cache.mask();
         if let Some(url) = &mut masked.database.url {
             *url = mask_password(url);
         }
@@ -565,6 +575,12 @@ fn is_group_name(group: &str) -> bool {
 
 fn is_host_port(server: &str) -> bool {
     server.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|p| p > 0))
+}
+
+fn mask_secret(secret: &mut Option<String>) {
+    if secret.is_some() {
+        *secret = Some(MASK.into());
+    }
 }
 
 /// `postgres://user:secret@host/db` → `postgres://user:********@host/db`.
@@ -626,6 +642,12 @@ mod tests {
             ("[auth]\ntoken_key = \"short\"", "auth.token_key"),
             ("[payment]\ncallback_secret = \"secret\"", "payment.callback_secret"),
             ("[database]\nurl = \"mysql://x\"", "database.url"),
+            ("[notification.smtp]\nurl = \"mail.example\"", "notification.smtp.url"),
+            ("[notification.smtp]\nurl = \"smtp://mail.example\"", "notification.smtp.from"),
+            ("[notification.smtp]\nmax_connections = 0", "notification.smtp.max_connections"),
+            ("[notification.sms]\nurl = \"sms.example\"", "notification.sms.url"),
+            ("[cache]\nredis_url = \"http://localhost\"", "cache.redis_url"),
+            ("[cache]\nttl_ms = 0", "cache.ttl_ms"),
         ] {
             let message = from_toml(toml).unwrap_err();
             assert!(message.contains(key), "{toml}: {message}");
@@ -637,7 +659,9 @@ mod tests {
     fn secrets_are_masked() {
         let config = from_toml(
             "[database]\nurl = \"postgres://ledger:hunter2@db/ledger\"\n[auth]\ntoken_key = \"0123456789abcdef0123456789abcdef\"\n\
-             [rocketmq]\naccess_key = \"ledger\"\nsecret_key = \"hunter3\"",
+             [rocketmq]\naccess_key = \"ledger\"\nsecret_key = \"hunter3\"\n\
+             [notification.smtp]\nurl = \"smtps://ledger:hunter2@mail\"\nfrom = \"a@b\"\n[notification.sms]\napi_key = \"hunter2\"\n\
+             [cache]\nredis_url = \"redis://:hunter2@cache\"",
         )
         .unwrap();
         let printed = toml::to_string(&config.masked()).unwrap();

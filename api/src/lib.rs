@@ -26,6 +26,7 @@ mod request_context;
 mod router;
 mod server;
 mod state;
+mod stock;
 mod ticket_types;
 
 pub use idempotency::IDEMPOTENCY_SCOPE_PREFIX;
@@ -39,4 +40,5 @@ pub use state::{ApiConfig, ApiError, ApiParts, ApiState, ConsumerGroup, MetricsT
 /// Puts the metrics of this interface there from the start. The use cases count themselves.
 pub fn register_metrics() {
     payment_callback::register_metrics();
+    stock::register_metrics();
 }

@@ -16,7 +16,7 @@ use crate::problem::Problem;
 use crate::state::ApiState;
 use crate::{
     admin, auth, cancellation, contacts, health, limits, notifications, openapi, orders, payment_callback, payments,
-    request_context, ticket_types,
+    request_context, stock, ticket_types,
 };
 
 /// The whole interface.
@@ -60,7 +60,7 @@ fn calls_with_token() -> OpenApiRouter<ApiState> {
         .routes(routes!(payments::get))
         .routes(routes!(ticket_types::put_on_sale))
         .routes(routes!(ticket_types::change_capacity))
-        .routes(routes!(ticket_types::stock))
+        .routes(routes!(stock::get))
         .routes(routes!(notifications::list))
         .routes(routes!(contacts::get, contacts::put))
         .routes(routes!(admin::lag::get))

@@ -9,6 +9,7 @@ use messaging::{Broker, Handler, Topic};
 use processors::Policy;
 use processors::catalogue::Catalogue;
 use processors::provider::PaymentProvider;
+use processors::stock_cache::StockCache;
 use projections::Checkpoints;
 use rollout::Rollout;
 use sqlx::PgPool;
@@ -81,6 +82,8 @@ pub struct ApiParts {
     pub rollout: Rollout,
     /// Only asked whether it is there; None where nobody knows.
     pub broker: Option<Arc<dyn Broker>>,
+    /// Read by stock queries, and by nothing that decides.
+    pub stock_cache: Arc<dyn StockCache>,
     /// All there are, wherever they run: their lag is reported, and dead letters of those with a handler can be redriven.
     pub consumers: Vec<ConsumerGroup>,
     pub metrics_text: MetricsText,
@@ -120,6 +123,7 @@ pub struct Shared {
     pub(crate) provider: Arc<dyn PaymentProvider>,
     pub(crate) rollout: Rollout,
     pub(crate) broker: Option<Arc<dyn Broker>>,
+    pub(crate) stock_cache: Arc<dyn StockCache>,
     pub(crate) metrics_text: MetricsText,
     pub(crate) in_flight: Semaphore,
     pub(crate) waiting_payments: Semaphore,
@@ -147,6 +151,7 @@ impl ApiState {
             provider: parts.provider,
             rollout: parts.rollout,
             broker: parts.broker,
+            stock_cache: parts.stock_cache,
             metrics_text: parts.metrics_text,
             config,
         })))

@@ -1,9 +1,9 @@
-//! Ticket types: putting them on sale, how many there are, and what is left of them.
+//! Ticket types: putting them on sale, and how many there are.
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::http::header::{ETAG, LOCATION};
+use axum::http::header::LOCATION;
 use axum::response::IntoResponse;
 use domain::{Money, TicketTypeId};
 use event_store::Committed;
@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 use crate::auth::{Caller, Role};
 use crate::extract::{JsonBody, PathId};
 use crate::fields;
-use crate::openapi::{BodyProblems, CallerProblems, ConflictProblem, NotFoundProblem, ParameterProblems};
+use crate::openapi::{BodyProblems, CallerProblems, ConflictProblem, NotFoundProblem};
 use crate::problem::Problem;
 use crate::request_context::RequestContext;
 use crate::state::ApiState;
@@ -117,30 +117,6 @@ pub(crate) async fn change_capacity(
     Ok(Json(changed.into()))
 }
 
-/// What is left of a ticket type, always current.
-#[utoipa::path(
-    get,
-    path = "/v1/ticket-types/{ticketTypeId}/stock",
-    tag = "stock",
-    params(("ticketTypeId" = i64, Path, minimum = 1)),
-    responses(
-        (status = 200, description = "The stock", body = StockBody, headers(("ETag" = String, description = "Its stream version"))),
-        CallerProblems,
-        NotFoundProblem,
-        ParameterProblems
-    )
-)]
-pub(crate) async fn stock(
-    _: Caller,
-    State(api): State<ApiState>,
-    PathId(id): PathId<TicketTypeId>,
-) -> Result<impl IntoResponse, Problem> {
-    let stock = projections::stock::get(&api.queries, id).await?;
-    let unknown = || Problem::not_found("ticket_type_not_found", format!("there is no ticket type {id}"));
-    let stock = StockBody::from(stock.ok_or_else(unknown)?);
-    Ok(([(ETAG, format!("\"{}\"", stock.version))], Json(stock)))
-}
-
 const MAX_NAME_CHARS: usize = 100;
 const MAX_CAPACITY: u32 = 10_000_000;
 
@@ -165,6 +141,12 @@ impl ChangeCapacityBody {
         } else {
             Err(Problem::invalid_value("delta", format!("not 0, and at most {MAX_CAPACITY} either way")))
         }
+    }
+}
+
+impl StockBody {
+    pub(crate) fn version(&self) -> i64 {
+        self.version
     }
 }
 

@@ -8,12 +8,14 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::broker::{Broker, BrokerError, Consumer};
-use crate::handler::{Handler, consumer_group};
+use crate::handler::{DEFAULT_CONSUMER_GROUP, Handler, consumer_group};
 use crate::received::ReceivedMessage;
 
 /// Bounds and waits of a listener, each with its default.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenConfig {
+    /// What the listeners' name begins with, as the broker shows it (`ticket-consumer-group`).
+    pub consumer_group: String,
     /// Most messages given to the handler at once (1,000).
     pub max_batch_messages: usize,
     /// Longest wait for messages before the shutdown is looked at (1,000 ms).
@@ -27,6 +29,7 @@ pub struct ListenConfig {
 impl Default for ListenConfig {
     fn default() -> Self {
         ListenConfig {
+            consumer_group: DEFAULT_CONSUMER_GROUP.into(),
             max_batch_messages: 1_000,
             poll_wait_ms: 1_000,
             reconnect_wait_ms: 500,
@@ -65,7 +68,7 @@ async fn hear(broker: &dyn Broker, handler: &dyn Handler, config: &ListenConfig,
     if !broker.is_reachable().await {
         return BrokerError::Unavailable("not reachable".into());
     }
-    let name = consumer_group(&format!("{}-listener", handler.name()));
+    let name = consumer_group(&config.consumer_group, &format!("{}-listener", handler.name()));
     let topics: Vec<&str> = handler.topics().iter().map(|topic| topic.name()).collect();
     let mut listener = match broker.listener(&name, &topics).await {
         Ok(listener) => listener,

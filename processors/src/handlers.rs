@@ -16,6 +16,7 @@ mod payment;
 mod stock;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use event_store::Ledger;
 use messaging::Handler;
@@ -26,7 +27,7 @@ use crate::senders::{EmailSender, LogOnly, SmsSender};
 use crate::stock_cache::StockCache;
 
 pub use cache::CacheHandler;
-pub use delivery::{EmailHandler, SmsHandler};
+pub use delivery::{EmailHandler, Patience, SmsHandler};
 pub use notification::NotificationHandler;
 pub use order::OrderHandler;
 pub use payment::PaymentHandler;
@@ -42,9 +43,12 @@ pub struct ProcessorParts {
     pub provider: Arc<dyn PaymentProvider>,
     pub sms: Arc<dyn SmsSender>,
     pub email: Arc<dyn EmailSender>,
-    pub stock_cache: Arc<StockCache>,
+    /// Kept current by the `cache` processor; none where each process keeps its own.
+    pub stock_cache: Option<Arc<dyn StockCache>>,
     /// How many calls to providers outside one processor has under way at a time.
     pub max_concurrent_calls: usize,
+    /// How old a text or a mail may get that its provider puts off, before it counts as failed.
+    pub give_up_after: Duration,
 }
 
 impl ProcessorParts {
@@ -55,24 +59,26 @@ impl ProcessorParts {
             provider,
             sms: Arc::new(LogOnly),
             email: Arc::new(LogOnly),
-            stock_cache: Arc::new(StockCache::new()),
+            stock_cache: None,
             max_concurrent_calls: 32,
+            give_up_after: Duration::from_secs(4 * 3_600),
         }
     }
 }
 
-/// The processor of this name; `None` if there is none.
+/// The processor of this name; `None` if there is none, or what it works on is not there.
 pub fn handler(name: &str, ledger: &Ledger, parts: &ProcessorParts) -> Option<Arc<dyn Handler>> {
     let ledger = ledger.clone();
     let calls = parts.max_concurrent_calls;
+    let patience = Patience { max_concurrent_calls: calls, give_up_after: parts.give_up_after };
     Some(match name {
         "order" => Arc::new(OrderHandler::new(ledger, parts.policy.clone())),
         "stock" => Arc::new(StockHandler::new(ledger)),
         "payment" => Arc::new(PaymentHandler::new(ledger, parts.provider.clone(), calls)),
         "notification" => Arc::new(NotificationHandler::new(ledger)),
-        "sms" => Arc::new(SmsHandler::new(ledger, parts.sms.clone(), calls)),
-        "email" => Arc::new(EmailHandler::new(ledger, parts.email.clone(), calls)),
-        "cache" => Arc::new(CacheHandler::new(parts.stock_cache.clone())),
+        "sms" => Arc::new(SmsHandler::new(ledger, parts.sms.clone(), patience)),
+        "email" => Arc::new(EmailHandler::new(ledger, parts.email.clone(), patience)),
+        "cache" => Arc::new(CacheHandler::new(parts.stock_cache.clone()?)),
         _ => return None,
     })
 }

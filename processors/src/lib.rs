@@ -7,6 +7,7 @@
 
 pub mod audit;
 pub mod catalogue;
+pub mod circuit;
 pub mod commands;
 pub mod contact;
 pub mod deadlines;

@@ -1,9 +1,17 @@
 //! Where texts and mails leave the system.
 
+mod guarded;
+mod http_sms;
+mod smtp;
+
 use std::fmt;
 
 use async_trait::async_trait;
 use domain::UserId;
+
+pub use guarded::Guarded;
+pub use http_sms::{HttpSmsConfig, HttpSmsSender};
+pub use smtp::{SmtpConfig, SmtpSender};
 
 /// A text message to a phone.
 pub struct Sms {
@@ -33,12 +41,30 @@ pub struct Sent {
 /// Why something was not sent.
 #[derive(Debug, thiserror::Error)]
 pub enum SendFailure {
-    /// Worth trying again later.
+    /// The provider does not answer, or takes nothing from us: worth trying again later.
     #[error("the provider is unavailable: {0}")]
     Unavailable(String),
+    /// The provider takes others, but not this one for now: a mailbox that is full. Worth trying again, for a while.
+    #[error("the provider puts it off: {0}")]
+    Deferred(String),
     /// Will never work: a number that does not exist, a mailbox that refuses.
     #[error("the provider refused: {0}")]
     Refused(String),
+}
+
+/// A setting that no sender can be built with.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{key} {reason}")]
+pub struct SenderConfigError {
+    /// The last part of the setting's name.
+    pub key: &'static str,
+    pub reason: String,
+}
+
+impl SenderConfigError {
+    fn new(key: &'static str, reason: impl Into<String>) -> Self {
+        Self { key, reason: reason.into() }
+    }
 }
 
 /// Sends text messages.

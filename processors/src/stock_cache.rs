@@ -1,72 +1,67 @@
-//! The stock that this process last heard of: quick to read, and possibly behind the ledger.
+//! The stock that was last heard of: quick to read, and possibly behind the ledger. Queries may read it, decisions never
+//! do, so that a cache that is old, wrong or away sells no ticket twice.
 
-use std::collections::HashMap;
-use std::sync::RwLock;
+mod in_process;
+mod redis;
 
-use domain::TicketTypeId;
+use async_trait::async_trait;
+use domain::{Decider, Stock, TicketTypeId};
 use messaging::message::StockSync;
+use messaging::{Poison, ReceivedMessage};
+use serde::{Deserialize, Serialize};
 
-/// Stock per ticket type, kept current by `stock-sync` messages. It holds one entry per ticket type on sale.
-#[derive(Default)]
-pub struct StockCache {
-    stock: RwLock<HashMap<TicketTypeId, StockSync>>,
+pub use in_process::InProcessStockCache;
+pub use redis::{RedisCacheConfig, RedisCacheConfigError, RedisStockCache};
+
+/// What was left of a ticket type at one version of its stock.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CachedStock {
+    pub ticket_type_id: TicketTypeId,
+    pub capacity: i64,
+    pub available: i64,
+    pub locked: i64,
+    pub sold: i64,
+    /// Version of the stock's stream.
+    pub version: i64,
+    /// Ledger position of that version's event.
+    pub position: i64,
 }
 
-impl StockCache {
-    /// An empty cache.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
+/// Stock by ticket type. An entry is forgotten some time after it was last heard of, so that news that never came cannot
+/// be missed for long.
+#[async_trait]
+pub trait StockCache: Send + Sync {
     /// What is known of a ticket type's stock.
-    pub fn get(&self, ticket_type_id: TicketTypeId) -> Option<StockSync> {
-        self.read().get(&ticket_type_id).cloned()
-    }
+    async fn get(&self, id: TicketTypeId) -> Result<Option<CachedStock>, CacheUnavailable>;
 
-    /// Takes in news; older or known news changes nothing. Returns whether it was new.
-    pub fn offer(&self, news: StockSync) -> bool {
-        let mut stock = self.stock.write().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let known = stock.get(&news.ticket_type_id).map(|known| known.stream_version);
-        let is_new = known.is_none_or(|version| version < news.stream_version);
-        if is_new {
-            stock.insert(news.ticket_type_id, news);
-        }
-        is_new
-    }
-
-    fn read(&self) -> std::sync::RwLockReadGuard<'_, HashMap<TicketTypeId, StockSync>> {
-        // Every write is one insert, so a panic elsewhere cannot have left it half done.
-        self.stock.read().unwrap_or_else(|poisoned| poisoned.into_inner())
-    }
+    /// Takes in news. What is older than what is known is refused; what is known already stays known for longer. Says of
+    /// each whether it was new.
+    async fn offer(&self, news: &[CachedStock]) -> Result<Vec<bool>, CacheUnavailable>;
 }
 
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used)]
+/// The cache does not answer, or not in time. Nothing is lost by it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the stock cache is unavailable: {0}")]
+pub struct CacheUnavailable(pub String);
 
-    use domain::ShowId;
-
-    use super::*;
-
-    fn news(version: u64, available: u32) -> StockSync {
-        StockSync {
-            ticket_type_id: TicketTypeId::new(2001).unwrap(),
-            show_id: ShowId::new(1001).unwrap(),
-            capacity: 10,
-            available,
-            locked: 10 - available,
-            sold: 0,
-            stream_version: version,
-            sync_time: 0,
-        }
-    }
-
-    #[test]
-    fn shuffled_and_repeated_news_leave_the_newest() {
-        let cache = StockCache::new();
-        let accepted: Vec<bool> =
-            [news(2, 8), news(1, 10), news(3, 7), news(3, 7), news(2, 8)].into_iter().map(|n| cache.offer(n)).collect();
-        assert_eq!(accepted, [true, false, true, false, false]);
-        assert_eq!(cache.get(TicketTypeId::new(2001).unwrap()).unwrap().available, 7);
+impl CachedStock {
+    /// The news of a `stock-sync`; `None` where it does not say which event of the ledger it tells of.
+    pub fn told_by(message: &ReceivedMessage) -> Result<Option<Self>, Poison> {
+        let sync: StockSync = message.decode()?;
+        let stream_id = Stock::stream_id(&sync.ticket_type_id.to_string());
+        let is_its_event =
+            message.stream_id.as_ref() == Some(&stream_id) && message.stream_version == Some(sync.stream_version);
+        let position = message.position.filter(|_| is_its_event);
+        let version = i64::try_from(sync.stream_version).ok();
+        Ok(position.zip(version).map(|(position, version)| Self {
+            ticket_type_id: sync.ticket_type_id,
+            capacity: sync.capacity.into(),
+            available: sync.available.into(),
+            locked: sync.locked.into(),
+            sold: sync.sold.into(),
+            version,
+            position,
+        }))
     }
 }

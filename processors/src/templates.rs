@@ -10,11 +10,13 @@ use crate::contact::Language;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Template {
     AwaitingPayment,
+    PaymentReceived,
+    PaymentFailed,
     Confirmed,
     Rejected,
     Cancelled,
     Expired,
-    PaymentFailed,
+    Refunding,
     Refunded,
 }
 
@@ -25,68 +27,70 @@ pub struct Text {
     pub body: String,
 }
 
-impl Template {
-    #[cfg(test)]
-    const ALL: [Template; 7] = [
-        Template::AwaitingPayment,
-        Template::Confirmed,
-        Template::Rejected,
-        Template::Cancelled,
-        Template::Expired,
-        Template::PaymentFailed,
-        Template::Refunded,
-    ];
+/// The files of a template.
+struct Files {
+    name: &'static str,
+    zh: &'static str,
+    en: &'static str,
+}
 
-    /// What a change of status is worth telling; most steps in between are not.
+/// A template without a file in each language does not compile.
+macro_rules! files {
+    ($name:literal) => {
+        Files {
+            name: $name,
+            zh: include_str!(concat!("../templates/zh/", $name, ".txt")),
+            en: include_str!(concat!("../templates/en/", $name, ".txt")),
+        }
+    };
+}
+
+impl Template {
+    /// What a change of status is worth telling. Not told is what the user has just done and was answered: placing an
+    /// order, and starting to pay.
     pub fn for_change(from: Option<OrderStatus>, to: OrderStatus) -> Option<Template> {
         match (from, to) {
             (Some(OrderStatus::Paying), OrderStatus::AwaitingPayment) => Some(Template::PaymentFailed),
             (_, OrderStatus::AwaitingPayment) => Some(Template::AwaitingPayment),
+            (_, OrderStatus::Paid) => Some(Template::PaymentReceived),
             (_, OrderStatus::Confirmed) => Some(Template::Confirmed),
             (_, OrderStatus::Rejected) => Some(Template::Rejected),
             (_, OrderStatus::Cancelled) => Some(Template::Cancelled),
             (_, OrderStatus::Expired) => Some(Template::Expired),
+            (_, OrderStatus::Refunding) => Some(Template::Refunding),
             (_, OrderStatus::Refunded) => Some(Template::Refunded),
-            (_, OrderStatus::Pending | OrderStatus::Paying | OrderStatus::Paid | OrderStatus::Refunding) => None,
+            (_, OrderStatus::Pending | OrderStatus::Paying) => None,
         }
     }
 
     /// The stable name kept in the notification's event.
     pub fn name(self) -> &'static str {
-        match self {
-            Template::AwaitingPayment => "awaiting_payment",
-            Template::Confirmed => "confirmed",
-            Template::Rejected => "rejected",
-            Template::Cancelled => "cancelled",
-            Template::Expired => "expired",
-            Template::PaymentFailed => "payment_failed",
-            Template::Refunded => "refunded",
-        }
+        self.files().name
     }
 
     /// The template in a language, about one order.
     pub fn render(self, language: Language, order_id: &OrderId) -> Text {
-        let filled = self.source(language).replace("{orderId}", order_id.as_str());
+        let files = self.files();
+        let source = match language {
+            Language::Zh => files.zh,
+            Language::En => files.en,
+        };
+        let filled = source.replace("{orderId}", order_id.as_str());
         let (title, body) = filled.split_once('\n').unwrap_or((&filled, ""));
         Text { title: title.trim().to_owned(), body: body.trim().to_owned() }
     }
 
-    fn source(self, language: Language) -> &'static str {
-        match (language, self) {
-            (Language::Zh, Template::AwaitingPayment) => include_str!("../templates/zh/awaiting_payment.txt"),
-            (Language::Zh, Template::Confirmed) => include_str!("../templates/zh/confirmed.txt"),
-            (Language::Zh, Template::Rejected) => include_str!("../templates/zh/rejected.txt"),
-            (Language::Zh, Template::Cancelled) => include_str!("../templates/zh/cancelled.txt"),
-            (Language::Zh, Template::Expired) => include_str!("../templates/zh/expired.txt"),
-            (Language::Zh, Template::PaymentFailed) => include_str!("../templates/zh/payment_failed.txt"),
-            (Language::Zh, Template::Refunded) => include_str!("../templates/zh/refunded.txt"),
-            (Language::En, Template::AwaitingPayment) => include_str!("../templates/en/awaiting_payment.txt"),
-            (Language::En, Template::Confirmed) => include_str!("../templates/en/confirmed.txt"),
-            (Language::En, Template::Rejected) => include_str!("../templates/en/rejected.txt"),
-            (Language::En, Template::Cancelled) => include_str!("../templates/en/cancelled.txt"),
-            (Language::En, Template::Expired) => include_str!("../templates/en/expired.txt"),
-            (Language::En, Template::PaymentFailed) => include_str!("../templates/en/payment_failed.txt"),
-            (Language::En, Template::Refunded) => include_str!("../templates/en/refunded.txt"),
+    fn files(self) -> Files {
+        match self {
+            Template::AwaitingPayment => files!("awaiting_payment"),
+            Template::PaymentReceived => files!("payment_received"),
+            Template::PaymentFailed => files!("payment_failed"),
+            Template::Confirmed => files!("confirmed"),
+            Template::Rejected => files!("rejected"),
+            Template::Cancelled => files!("cancelled"),
+            Template::Expired => files!("expired"),
+            Template::Refunding => files!("refunding"),
+            Template::Refunded => files!("refunded"),
         }
     }
 }
@@ -95,19 +99,38 @@ impl Template {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
-    fn every_template_has_a_title_a_body_and_no_placeholder_left() {
+    fn every_status_and_payment_result_is_told_in_every_language() {
         let order_id = OrderId::parse("ORD202312250001").unwrap();
-        for template in Template::ALL {
-            for language in [Language::Zh, Language::En] {
-                let text = template.render(language, &order_id);
-                assert!(!text.title.is_empty() && !text.body.is_empty(), "{template:?} {language:?}");
-                assert!(text.body.contains("ORD202312250001"), "{template:?} {language:?}");
-                assert!(!text.body.contains('{'), "{template:?} {language:?}");
+        let declined = (Some(OrderStatus::Paying), OrderStatus::AwaitingPayment);
+        let changes = OrderStatus::ALL.map(|status| (None, status)).into_iter().chain([declined]);
+        let mut used = BTreeSet::new();
+        for (from, to) in changes {
+            let Some(template) = Template::for_change(from, to) else {
+                assert!([OrderStatus::Pending, OrderStatus::Paying].contains(&to), "{to} is not told");
+                continue;
+            };
+            used.insert(template.name().to_owned());
+            let [zh, en] = [Language::Zh, Language::En].map(|language| template.render(language, &order_id));
+            for text in [&zh, &en] {
+                assert!(!text.title.is_empty() && text.body.contains("ORD202312250001"), "{template:?}");
+                assert!(!text.body.contains('{'), "{template:?} has a placeholder that nothing fills");
             }
+            assert!(en.body.is_ascii() && !zh.title.is_ascii(), "{template:?} is in the language it says");
         }
+        for language in ["zh", "en"] {
+            assert_eq!(files_of(language), used, "each file of {language} is used");
+        }
+    }
+
+    fn files_of(language: &str) -> BTreeSet<String> {
+        let directory = format!("{}/templates/{language}", env!("CARGO_MANIFEST_DIR"));
+        let names = std::fs::read_dir(directory).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
+        names.map(|name| name.strip_suffix(".txt").unwrap().to_owned()).collect()
     }
 
     #[test]

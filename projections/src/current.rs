@@ -24,3 +24,24 @@ pub(crate) async fn read<M: ReadModel>(pool: &PgPool, stream_id: &str) -> Result
         }
     }
 }
+
+/// The row as the ledger has it now, from one that may be old or made up: the event it tells of must be in the ledger, at
+/// that position.
+pub(crate) async fn read_from<M: ReadModel>(
+    pool: &PgPool,
+    stream_id: &str,
+    kept: M,
+    position: i64,
+) -> Result<Option<M>, ProjectionError> {
+    let version = kept.version();
+    let events = read::stream(pool, stream_id, version - 1, EVENTS_PER_READ).await?;
+    let bears_out = events.first().is_some_and(|event| event.version == version && event.position == position);
+    if !bears_out || events.len() as i64 == EVENTS_PER_READ {
+        return Ok(None);
+    }
+    let mut row = Some(kept);
+    for event in &events[1..] {
+        read_model::fold(&mut row, event)?;
+    }
+    Ok(row)
+}

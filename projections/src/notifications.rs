@@ -98,6 +98,40 @@ pub async fn of_user(
     Ok(CURSOR.page(notifications, rows, position, |row: &NotificationView| row.requested_position))
 }
 
+/// A user's notifications after a ledger position, oldest first, as far as they are projected. They become visible in
+/// the order of their positions, so that nothing is missed by going on after the last one.
+pub async fn after(
+    pool: &PgPool,
+    user_id: UserId,
+    position: i64,
+    limit: i64,
+) -> Result<Vec<NotificationView>, ProjectionError> {
+    let query = sqlx::query_as(include_str!("../sql/notifications_after.sql"));
+    Ok(query.bind(user_id.get()).bind(position).bind(limit).fetch_all(pool).await?)
+}
+
+/// The ledger position up to which notifications are projected.
+pub async fn position(pool: &PgPool) -> Result<i64, ProjectionError> {
+    checkpoint::checkpoint(&mut *pool.acquire().await?, NotificationView::NAME).await
+}
+
+/// Those of the users who got a notification after one position and up to another.
+pub async fn users_with_news(
+    pool: &PgPool,
+    user_ids: &[UserId],
+    after: i64,
+    upto: i64,
+) -> Result<Vec<UserId>, ProjectionError> {
+    let ids: Vec<i64> = user_ids.iter().map(|user_id| user_id.get()).collect();
+    let found: Vec<i64> = sqlx::query_scalar(include_str!("../sql/users_with_news.sql"))
+        .bind(ids)
+        .bind(after)
+        .bind(upto)
+        .fetch_all(pool)
+        .await?;
+    Ok(user_ids.iter().copied().filter(|user_id| found.contains(&user_id.get())).collect())
+}
+
 impl NotificationView {
     fn settle(&mut self, channel: Channel, change: impl FnOnce(&mut ChannelView)) {
         if let Some(settled) = self.channels.iter_mut().find(|one| one.channel == channel) {

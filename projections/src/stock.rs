@@ -35,6 +35,14 @@ pub async fn get(pool: &PgPool, ticket_type_id: TicketTypeId) -> Result<Option<S
     current::read(pool, &Stock::stream_id(&ticket_type_id.to_string())).await
 }
 
+/// The stock as the ledger has it now, from a state that was kept elsewhere. `None` where the ledger has no such event, or
+/// too many after it: ask it for all of it then.
+pub async fn get_from(pool: &PgPool, kept: StockView) -> Result<Option<StockView>, ProjectionError> {
+    let stream_id = Stock::stream_id(&kept.ticket_type_id.to_string());
+    let position = kept.position;
+    current::read_from(pool, &stream_id, kept, position).await
+}
+
 impl ReadModel for StockView {
     const NAME: &'static str = "stock";
     const CODE_VERSION: i32 = 1;

@@ -12,7 +12,7 @@ use super::{broker, pool, runtime};
 use crate::cli::LagArgs;
 use crate::config::Config;
 use crate::exit::Outcome;
-use crate::metrics::CONSUMERS;
+use crate::metrics::consumers_of;
 
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 /// A broker that is down must not keep anyone from seeing the outbox grow.
@@ -48,7 +48,7 @@ pub fn run(config: Config, args: &LagArgs) -> Outcome {
         let pool = pool(&config).await?;
         let broker = broker(&config)?;
         loop {
-            let lag = measure(&pool, &broker, &config.rocketmq.consumer.group).await?;
+            let lag = measure(&config, &pool, &broker).await?;
             match args.json {
                 true => println!("{}", serde_json::to_string(&lag)?),
                 false if args.watch => print!("\x1b[2J\x1b[H{}", table(&lag)),
@@ -68,7 +68,7 @@ pub fn run(config: Config, args: &LagArgs) -> Outcome {
     Ok(())
 }
 
-async fn measure(pool: &PgPool, broker: &Arc<dyn Broker>, groups: &str) -> anyhow::Result<Lag> {
+async fn measure(config: &Config, pool: &PgPool, broker: &Arc<dyn Broker>) -> anyhow::Result<Lag> {
     let outbox = outbox_relay::lag::measure(pool).await?;
     let projections = projections::lag(pool).await?;
     let projections = projections
@@ -80,17 +80,17 @@ async fn measure(pool: &PgPool, broker: &Arc<dyn Broker>, groups: &str) -> anyho
             name: lag.name,
         })
         .collect();
-    Ok(Lag { outbox, consumers: consumers(broker, groups).await, projections })
+    Ok(Lag { outbox, consumers: consumers(config, broker).await, projections })
 }
 
-async fn consumers(broker: &Arc<dyn Broker>, groups: &str) -> Vec<ConsumerLag> {
+async fn consumers(config: &Config, broker: &Arc<dyn Broker>) -> Vec<ConsumerLag> {
     let one = |consumer: &'static str, topic: messaging::Topic| async move {
-        let group = consumer_group(groups, consumer);
+        let group = consumer_group(&config.rocketmq.consumer.group, consumer);
         let known = tokio::time::timeout(BROKER_TIMEOUT, broker.lag(&group, topic.name())).await;
         let lag_messages = known.ok().and_then(Result::ok).flatten();
         ConsumerLag { group, topic: topic.name(), lag_messages }
     };
-    let all = CONSUMERS.iter().flat_map(|(consumer, topics)| topics.iter().map(|topic| one(consumer, *topic)));
+    let all = consumers_of(config).flat_map(|(consumer, topics)| topics.iter().map(|topic| one(consumer, *topic)));
     futures_util::future::join_all(all).await
 }
 

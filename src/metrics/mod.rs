@@ -3,7 +3,7 @@
 mod merge;
 mod names;
 
-pub use names::CONSUMERS;
+pub use names::consumers_of;
 
 use std::net::SocketAddr;
 use std::time::Duration;

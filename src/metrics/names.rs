@@ -4,8 +4,10 @@
 use messaging::{Topic, consumer_group};
 use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
 
+use crate::config::Config;
+
 /// The consumers of the messages, by the name their group ends in.
-pub const CONSUMERS: [(&str, &[Topic]); 10] = [
+const CONSUMERS: [(&str, &[Topic]); 10] = [
     ("order", &[Topic::OrderCreate, Topic::OrderCancel]),
     ("stock", &[Topic::StockLock, Topic::StockDeduct, Topic::StockRollback]),
     ("payment", &[Topic::OrderPayment]),
@@ -17,12 +19,24 @@ pub const CONSUMERS: [(&str, &[Topic]); 10] = [
     ("stock-projection", &[Topic::StockSync]),
     ("notification-projection", &[Topic::UserNotification]),
 ];
+/// The consumer of a cache that processes share. One that a process holds listens, and is no group.
+const SHARED_CACHE: &str = "cache";
+
 /// As ARCHITECTURE.md numbers them.
 const INVARIANTS: [&str; 8] = ["I1", "I2", "I3", "I4", "I5", "I6", "I7", "I8"];
+
+/// The consumers there are with this configuration.
+pub fn consumers_of(config: &Config) -> impl Iterator<Item = &'static (&'static str, &'static [Topic])> + use<> {
+    let has_shared_cache = config.cache.redis_url.is_some();
+    CONSUMERS.iter().filter(move |(name, _)| has_shared_cache || *name != SHARED_CACHE)
+}
 
 pub fn register(groups: &str) {
     api::register_metrics();
     processors::commands::register_metrics();
+    for dependency in ["smtp", "sms", "redis"] {
+        processors::circuit::register_metrics(dependency);
+    }
     outbox_relay::metric::init();
     rollout::register_metrics();
     projections::lag::describe_metrics();
@@ -77,7 +91,7 @@ mod tests {
     use super::*;
 
     /// Each name with its labels, in the order of the alphabet.
-    const PROMISED: [(&str, &[&str]); 31] = [
+    const PROMISED: [(&str, &[&str]); 32] = [
         ("ledger_broker_cpu_ratio", &[]),
         ("ledger_broker_disk_used_ratio", &[]),
         ("ledger_broker_memory_bytes", &[]),
@@ -109,6 +123,7 @@ mod tests {
         ("ledger_rollout_orders_total", &["cause", "mode"]),
         ("ledger_saga_running", &["saga", "step"]),
         ("ledger_saga_stuck", &[]),
+        ("ledger_stock_cache_reads_total", &["outcome"]),
     ];
 
     fn rendered_at_the_start() -> String {

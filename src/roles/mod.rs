@@ -1,5 +1,6 @@
 //! The long-running roles: each a process, each stopped by SIGTERM or Ctrl-C after finishing what it accepted.
 
+mod parts;
 pub mod process;
 pub mod project;
 pub mod relay;

@@ -13,13 +13,15 @@ use processors::provider::{HttpProvider, HttpProviderConfig, PaymentProvider};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::parts::processor_parts;
 use super::serve::provider_api_key;
-use super::{Environment, consumer_config, policy, public_url, run_role};
+use super::{Environment, consumer_config, public_url, run_role};
 use crate::commands::ledger_config;
 use crate::config::Config;
 use crate::exit::{Failure, Outcome};
 
 const DEADLINES: &str = "deadlines";
+const CACHE: &str = "cache";
 const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(600);
 const FORGOTTEN_AT_ONCE: i64 = 50_000;
 
@@ -28,6 +30,10 @@ pub fn run(config: Config, roles: &[String]) -> Outcome {
     if let Some(unknown) = roles.iter().find(|role| !known(role)) {
         let names = handlers::NAMES.join(", ");
         return Err(Failure::Usage(format!("unknown role {unknown}: one of {names}, {DEADLINES}")));
+    }
+    if config.cache.redis_url.is_none() && roles.iter().any(|role| role == CACHE) {
+        let why = "role cache needs cache.redis_url: without it each `serve` keeps its own cache current";
+        return Err(Failure::Usage(why.to_owned()));
     }
     run_role(config, |environment| async move {
         let ledger = Ledger::start(environment.pool.clone(), ledger_config(&environment.config)).await?;
@@ -46,13 +52,12 @@ fn process(
 ) -> anyhow::Result<impl Future<Output = ()> + use<>> {
     let config = &environment.config;
     let wanted = |name: &str| roles.is_empty() || roles.iter().any(|role| role == name);
-    let provider = provider(config)?;
     let mut tasks = JoinSet::new();
 
     let parts = ProcessorParts {
         // Side by side are the workers of the runtime, and each calls once at a time.
         max_concurrent_calls: 1,
-        ..ProcessorParts::new(policy(config), provider.clone())
+        ..processor_parts(config)?
     };
     for name in handlers::NAMES.iter().filter(|name| wanted(name)) {
         let Some(handler) = handlers::handler(name, ledger, &parts) else { continue };
@@ -65,7 +70,7 @@ fn process(
         tasks.spawn(consumer.run(environment.shutdown.clone()));
     }
     if wanted(DEADLINES) {
-        let runner = DeadlineRunner::new(ledger.clone(), provider, DeadlineConfig::default());
+        let runner = DeadlineRunner::new(ledger.clone(), parts.provider, DeadlineConfig::default());
         tasks.spawn(runner.run(environment.shutdown.clone()));
         tasks.spawn(keep_house(environment.pool.clone(), config.clone(), environment.shutdown.clone()));
     }

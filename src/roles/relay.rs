@@ -10,7 +10,7 @@ use outbox_relay::{OutboxRelay, RelayConfig};
 use super::run_role;
 use crate::config::{Config, ProducerSection};
 use crate::exit::Outcome;
-use crate::metrics::CONSUMERS;
+use crate::metrics::consumers_of;
 
 /// What an attempt may take beside the time-out of its send: the client is ended, and a new one is made.
 const ATTEMPT_OVERHEAD_MS: u64 = 1_000;
@@ -44,7 +44,7 @@ fn groups(config: &Config) -> Vec<Group> {
         name: consumer_group(&config.rocketmq.consumer.group, consumer),
         topics,
     };
-    CONSUMERS.iter().map(group).collect()
+    consumers_of(config).map(group).collect()
 }
 
 fn relay_config(config: &Config) -> RelayConfig {

@@ -9,17 +9,18 @@ use api::{ApiConfig, ApiParts, ApiState, ConsumerGroup, MetricsText, RateLimit};
 use domain::Mode;
 use event_store::Ledger;
 use messaging::{Topic, consumer_group};
-use processors::handlers::{self, ProcessorParts};
+use processors::handlers;
 use processors::sandbox::{self, Sandbox, SandboxConfig};
 use rollout::{InstanceMode, Rollout, RolloutConfig, SampleConfig, Thresholds};
 use tokio::net::TcpListener;
 
+use super::parts::{processor_parts, stock_cache};
 use super::process::provider;
 use super::{Environment, policy, public_url, run_role};
 use crate::commands::{ledger_config, pool};
 use crate::config::{self, Config};
 use crate::exit::Outcome;
-use crate::metrics::{self, CONSUMERS};
+use crate::metrics::{self, consumers_of};
 
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(15);
 
@@ -66,20 +67,21 @@ async fn parts(environment: &Environment, ledger: Ledger, rollout: Rollout) -> a
         provider: provider(config)?,
         rollout,
         broker: Some(environment.broker.clone()),
+        stock_cache: stock_cache(environment)?,
         metrics_text: metrics_text(environment),
     })
 }
 
 /// All consumers, for their lag; those that decide can redrive their dead letters from here.
 fn consumers(config: &Config, ledger: &Ledger) -> anyhow::Result<Vec<ConsumerGroup>> {
-    let parts = ProcessorParts::new(policy(config), provider(config)?);
+    let parts = processor_parts(config)?;
     let group = |(name, topics): &(&'static str, &'static [Topic])| ConsumerGroup {
         name,
         group: consumer_group(&config.rocketmq.consumer.group, name),
         topics,
         handler: handlers::handler(name, ledger, &parts),
     };
-    Ok(CONSUMERS.iter().map(group).collect())
+    Ok(consumers_of(config).map(group).collect())
 }
 
 fn api_config(config: &Config) -> ApiConfig {

@@ -63,6 +63,10 @@ impl Client {
         self.send(self.http.post(format!("{}{path}", self.base)).json(&body), key).await
     }
 
+    pub async fn put(&self, path: &str, body: Value) -> Answer {
+        self.send(self.http.put(format!("{}{path}", self.base)).json(&body), None).await
+    }
+
     /// As a client on a bad line: asks again with the same key until it has an answer below 500.
     pub async fn post_until_answered(&self, path: &str, key: &str, body: Value) -> Answer {
         for _ in 0..200 {

@@ -11,8 +11,12 @@ mod operation;
 mod orders;
 mod ownership;
 mod payments;
+#[path = "../../../processors/tests/processors/redis_server.rs"]
+#[allow(dead_code)]
+mod redis_server;
 mod rollout;
 mod serving;
 mod stock;
+mod stock_cache;
 mod sync;
 mod users;

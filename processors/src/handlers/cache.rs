@@ -1,19 +1,20 @@
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use messaging::{Effect, HandleError, Handler, ReceivedMessage, Topic};
+use domain::TicketTypeId;
+use messaging::{Effect, HandleError, Handler, Poison, ReceivedMessage, Topic};
 
-use crate::stock_cache::StockCache;
+use crate::stock_cache::{CachedStock, StockCache};
 
-/// Keeps this process's stock cache current. It writes nothing, and versions tell old news from new, so it needs no
-/// inbox.
+/// Keeps a shared stock cache current. Versions tell old news from new, so it needs no inbox.
 pub struct CacheHandler {
-    cache: Arc<StockCache>,
+    cache: Arc<dyn StockCache>,
 }
 
 impl CacheHandler {
     /// A handler that fills this cache.
-    pub fn new(cache: Arc<StockCache>) -> Self {
+    pub fn new(cache: Arc<dyn StockCache>) -> Self {
         Self { cache }
     }
 }
@@ -29,10 +30,35 @@ impl Handler for CacheHandler {
     }
 
     async fn handle(&self, batch: &[ReceivedMessage]) -> Vec<Result<Effect, HandleError>> {
-        let offer = |message: &ReceivedMessage| {
-            let is_new = self.cache.offer(message.decode()?);
-            Ok(if is_new { Effect::Applied } else { Effect::Duplicate })
+        let told: Vec<_> = batch.iter().map(CachedStock::told_by).collect();
+        let newest = newest(&told);
+        let was_new = match self.cache.offer(&newest).await {
+            Ok(was_new) => was_new,
+            Err(away) => return told.into_iter().map(|told| waiting(told, &away.to_string())).collect(),
         };
-        batch.iter().map(offer).collect()
+        let new: Vec<&CachedStock> =
+            newest.iter().zip(was_new).filter(|(_, was_new)| *was_new).map(|(stock, _)| stock).collect();
+        let effect = |stock: &Option<CachedStock>| match stock {
+            Some(stock) if new.contains(&stock) => Effect::Applied,
+            _ => Effect::Duplicate,
+        };
+        told.iter().map(|told| told.as_ref().map(effect).map_err(|poison| poison.clone().into())).collect()
     }
+}
+
+/// The last word of a batch on each ticket type: what came before it need not be written.
+fn newest(told: &[Result<Option<CachedStock>, Poison>]) -> Vec<CachedStock> {
+    let mut newest: HashMap<TicketTypeId, &CachedStock> = HashMap::new();
+    for stock in told.iter().flatten().flatten() {
+        let known = newest.entry(stock.ticket_type_id).or_insert(stock);
+        if known.version < stock.version {
+            *known = stock;
+        }
+    }
+    newest.into_values().cloned().collect()
+}
+
+fn waiting(told: Result<Option<CachedStock>, Poison>, reason: &str) -> Result<Effect, HandleError> {
+    told.map_err(HandleError::from)?;
+    Err(HandleError::Transient(reason.to_owned()))
 }

@@ -2,8 +2,10 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
+use chrono::Utc;
 use domain::notification::DeliveryStatus;
 use domain::{Channel, Notification, NotificationId};
 use event_store::Ledger;
@@ -18,24 +20,32 @@ use crate::senders::{Email, EmailSender, SendFailure, Sent, Sms, SmsSender};
 const SMS: &str = "sms";
 const EMAIL: &str = "email";
 
+/// How much a service takes on, and for how long.
+#[derive(Clone, Copy)]
+pub struct Patience {
+    pub max_concurrent_calls: usize,
+    /// How old a message may get that its provider puts off.
+    pub give_up_after: Duration,
+}
+
 /// Sends text messages.
 pub struct SmsHandler {
     ledger: Ledger,
     sender: Arc<dyn SmsSender>,
-    max_concurrent_calls: usize,
+    patience: Patience,
 }
 
 /// Sends mail.
 pub struct EmailHandler {
     ledger: Ledger,
     sender: Arc<dyn EmailSender>,
-    max_concurrent_calls: usize,
+    patience: Patience,
 }
 
 impl SmsHandler {
     /// A handler that sends through this sender.
-    pub fn new(ledger: Ledger, sender: Arc<dyn SmsSender>, max_concurrent_calls: usize) -> Self {
-        Self { ledger, sender, max_concurrent_calls }
+    pub fn new(ledger: Ledger, sender: Arc<dyn SmsSender>, patience: Patience) -> Self {
+        Self { ledger, sender, patience }
     }
 
     async fn send(&self, message: &ReceivedMessage) -> Result<Effect, HandleError> {
@@ -48,14 +58,14 @@ impl SmsHandler {
         };
         let origin = Origin::of_message(message, SMS);
         let delivery = Delivery { origin, channel: Channel::Sms, notification_id: data.notification_id };
-        delivery.make(&self.ledger, self.sender.send(&sms)).await
+        delivery.make(&self.ledger, self.sender.send(&sms), self.patience.is_over(message)).await
     }
 }
 
 impl EmailHandler {
     /// A handler that sends through this sender.
-    pub fn new(ledger: Ledger, sender: Arc<dyn EmailSender>, max_concurrent_calls: usize) -> Self {
-        Self { ledger, sender, max_concurrent_calls }
+    pub fn new(ledger: Ledger, sender: Arc<dyn EmailSender>, patience: Patience) -> Self {
+        Self { ledger, sender, patience }
     }
 
     async fn send(&self, message: &ReceivedMessage) -> Result<Effect, HandleError> {
@@ -69,7 +79,7 @@ impl EmailHandler {
         };
         let origin = Origin::of_message(message, EMAIL);
         let delivery = Delivery { origin, channel: Channel::Email, notification_id: data.notification_id };
-        delivery.make(&self.ledger, self.sender.send(&email)).await
+        delivery.make(&self.ledger, self.sender.send(&email), self.patience.is_over(message)).await
     }
 }
 
@@ -84,7 +94,7 @@ impl Handler for SmsHandler {
     }
 
     async fn handle(&self, batch: &[ReceivedMessage]) -> Vec<Result<Effect, HandleError>> {
-        outside(batch, self.max_concurrent_calls, |message| self.send(message).boxed()).await
+        outside(batch, self.patience.max_concurrent_calls, |message| self.send(message).boxed()).await
     }
 }
 
@@ -99,7 +109,7 @@ impl Handler for EmailHandler {
     }
 
     async fn handle(&self, batch: &[ReceivedMessage]) -> Vec<Result<Effect, HandleError>> {
-        outside(batch, self.max_concurrent_calls, |message| self.send(message).boxed()).await
+        outside(batch, self.patience.max_concurrent_calls, |message| self.send(message).boxed()).await
     }
 }
 
@@ -115,6 +125,7 @@ impl Delivery {
         self,
         ledger: &Ledger,
         sending: impl Future<Output = Result<Sent, SendFailure>>,
+        patience_is_over: bool,
     ) -> Result<Effect, HandleError> {
         let Self { origin, channel, notification_id } = self;
         if is_sent(ledger, notification_id, channel).await? {
@@ -125,8 +136,21 @@ impl Delivery {
             Err(SendFailure::Refused(reason)) => {
                 commands::record_failed(ledger, origin, notification_id, channel, reason).await
             }
-            Err(SendFailure::Unavailable(reason)) => return Err(HandleError::Transient(reason)),
+            Err(SendFailure::Deferred(reason)) if patience_is_over => {
+                commands::record_failed(ledger, origin, notification_id, channel, reason).await
+            }
+            Err(SendFailure::Unavailable(reason) | SendFailure::Deferred(reason)) => {
+                return Err(HandleError::Transient(reason));
+            }
         })
+    }
+}
+
+impl Patience {
+    /// A clock that is wrong makes this too early or too late, and orders nothing.
+    fn is_over(&self, message: &ReceivedMessage) -> bool {
+        let age_ms = Utc::now().timestamp_millis().saturating_sub(message.timestamp);
+        u128::try_from(age_ms).is_ok_and(|age_ms| age_ms > self.give_up_after.as_millis())
     }
 }
 

@@ -144,12 +144,12 @@ async fn what_is_not_on_sale_cannot_be_ordered() {
 async fn the_stock_cache_follows_the_ledger() {
     let mut shop = Shop::open(10).await;
     shop.place_and_lock(3).await;
-    let cached = shop.parts.stock_cache.get(TicketTypeId::new(TICKET_TYPE).unwrap()).unwrap();
+    let cached = shop.cached_stock().await;
     assert_eq!((cached.available, cached.locked, cached.sold), (7, 3, 0));
     let added =
         commands::change_capacity(&shop.ledger, Origin::default(), TicketTypeId::new(TICKET_TYPE).unwrap(), 5).await;
     assert_eq!(added.unwrap().value.available, 12);
     shop.deliver_all().await;
-    let cached = shop.parts.stock_cache.get(TicketTypeId::new(TICKET_TYPE).unwrap()).unwrap();
+    let cached = shop.cached_stock().await;
     assert_eq!((cached.capacity, cached.available), (15, 12));
 }

@@ -15,7 +15,7 @@ async fn a_user_is_told_what_matters_in_their_language() {
     let payment_id = shop.pay(&order_id).await.unwrap();
     shop.call_back(&order_id, &payment_id, Succeeded).await.unwrap();
     shop.deliver_all().await;
-    assert_eq!(titles(&shop).await, ["座位已为您保留", "支付未成功", "订单已确认"]);
+    assert_eq!(titles(&shop).await, ["座位已为您保留", "支付未成功", "支付成功", "订单已确认"]);
 }
 
 #[tokio::test]

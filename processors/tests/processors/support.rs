@@ -26,6 +26,7 @@ use processors::provider::{
     StartPayment as ProviderStart,
 };
 use processors::senders::{Email, EmailSender, SendFailure, Sent, Sms, SmsSender};
+use processors::stock_cache::{CachedStock, InProcessStockCache};
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 
@@ -69,6 +70,7 @@ impl Shop {
         let mut parts = ProcessorParts::new(policy.clone(), provider.clone());
         parts.sms = senders.clone();
         parts.email = senders.clone();
+        parts.stock_cache = Some(Arc::new(InProcessStockCache::new(60_000)));
         let put_on_sale = PutOnSale {
             ticket_type_id: TicketTypeId::new(TICKET_TYPE).unwrap(),
             show_id: ShowId::new(SHOW).unwrap(),
@@ -99,9 +101,17 @@ impl Shop {
         self.place_in(Mode::Async, quantity).await.order_id
     }
 
+    pub async fn place_for(&self, user: i64, quantity: u32) -> OrderId {
+        self.place_as(user, Mode::Async, quantity).await.order_id
+    }
+
     pub async fn place_in(&self, mode: Mode, quantity: u32) -> NewOrder {
+        self.place_as(USER, mode, quantity).await
+    }
+
+    async fn place_as(&self, user: i64, mode: Mode, quantity: u32) -> NewOrder {
         let request = PlaceOrder {
-            user_id: UserId::new(USER).unwrap(),
+            user_id: UserId::new(user).unwrap(),
             show_id: ShowId::new(SHOW).unwrap(),
             ticket_type_id: TicketTypeId::new(TICKET_TYPE).unwrap(),
             quantity: Quantity::new(quantity).unwrap(),
@@ -181,15 +191,22 @@ impl Shop {
 
     /// The messages that were written and not delivered yet, in order.
     pub async fn waiting(&mut self) -> &mut Vec<ReceivedMessage> {
-        let rows: Vec<(i64, String, String, String)> = sqlx::query_as(
-            "SELECT position, topic, ordering_key, body FROM store.outbox WHERE position > $1 ORDER BY position, n",
+        let rows: Vec<(i64, String, String, String, String, i64)> = sqlx::query_as(
+            "SELECT o.position, o.topic, o.ordering_key, o.body, e.stream_id, e.version
+             FROM store.outbox o JOIN store.events e USING (position)
+             WHERE o.position > $1 ORDER BY o.position, o.n",
         )
         .bind(self.taken_upto)
         .fetch_all(&self.pool)
         .await
         .unwrap();
-        for (position, topic, ordering_key, body) in rows {
-            let properties = HashMap::from([("orderingKey".to_owned(), ordering_key)]);
+        for (position, topic, ordering_key, body, stream_id, version) in rows {
+            let properties = HashMap::from([
+                ("orderingKey".to_owned(), ordering_key),
+                ("streamId".to_owned(), stream_id),
+                ("streamVersion".to_owned(), version.to_string()),
+                ("position".to_owned(), position.to_string()),
+            ]);
             let message = ReceivedMessage::from_parts(&topic, body.as_bytes(), &properties).unwrap();
             self.waiting.push(message);
             self.taken_upto = self.taken_upto.max(position);
@@ -302,6 +319,11 @@ impl Shop {
 
     pub async fn stock(&self) -> Stock {
         self.ledger.load::<Stock>(&TICKET_TYPE.to_string()).await.unwrap().state
+    }
+
+    pub async fn cached_stock(&self) -> CachedStock {
+        let cache = self.parts.stock_cache.as_ref().unwrap();
+        cache.get(TicketTypeId::new(TICKET_TYPE).unwrap()).await.unwrap().unwrap()
     }
 
     /// Available, locked, sold.

@@ -14,6 +14,7 @@ use axum::Router;
 use domain::{Mode, UserId};
 use event_store::{Ledger, LedgerConfig};
 use futures_util::FutureExt;
+use processors::stock_cache::{InProcessStockCache, StockCache};
 use rollout::{InstanceMode, Rollout, RolloutConfig, RolloutPolicy};
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -53,6 +54,14 @@ impl TestApi {
 
     /// As an instance that is configured to take orders in one mode.
     pub async fn start_as(config: ApiConfig, instance: InstanceMode) -> Self {
+        Self::start_on(config, instance, Arc::new(InProcessStockCache::new(60_000))).await
+    }
+
+    pub async fn start_with_cache(stock_cache: Arc<dyn StockCache>) -> Self {
+        Self::start_on(ApiConfig::default(), InstanceMode::Policy, stock_cache).await
+    }
+
+    async fn start_on(config: ApiConfig, instance: InstanceMode, stock_cache: Arc<dyn StockCache>) -> Self {
         let database = embedded_postgres::testing::database();
         let pool = PgPoolOptions::new().max_connections(5).connect(&database.url).await.unwrap();
         event_store::migrate(&pool).await.unwrap();
@@ -71,6 +80,7 @@ impl TestApi {
             provider: provider.clone(),
             rollout: rollout.clone(),
             broker: None,
+            stock_cache,
             consumers: Vec::new(),
             metrics_text: Arc::new(|| async { "ledger_commands_total 0\n".to_owned() }.boxed()),
         };
