@@ -1,5 +1,8 @@
 //! What a user was told.
 
+mod news;
+mod updates;
+
 use axum::Json;
 use axum::extract::State;
 use axum::response::IntoResponse;
@@ -14,6 +17,9 @@ use crate::openapi::{CallerProblems, ParameterProblems};
 use crate::orders::page_rows;
 use crate::problem::Problem;
 use crate::state::ApiState;
+
+pub(crate) use news::NotificationNews;
+pub(crate) use updates::*;
 
 /// Which page.
 #[derive(Debug, Default, Deserialize, IntoParams)]

@@ -62,6 +62,7 @@ fn calls_with_token() -> OpenApiRouter<ApiState> {
         .routes(routes!(ticket_types::change_capacity))
         .routes(routes!(stock::get))
         .routes(routes!(notifications::list))
+        .routes(routes!(notifications::updates))
         .routes(routes!(contacts::get, contacts::put))
         .routes(routes!(admin::lag::get))
         .routes(routes!(admin::projections::list))

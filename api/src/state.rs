@@ -15,8 +15,10 @@ use rollout::Rollout;
 use sqlx::PgPool;
 use standardwebhooks::Webhook;
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 use crate::auth::TokenKey;
+use crate::notifications::NotificationNews;
 use crate::rate_limit::{RateLimit, RateLimiter};
 
 /// Limits and addresses of the HTTP interface. Units are in the names.
@@ -30,6 +32,10 @@ pub struct ApiConfig {
     pub max_in_flight_requests: usize,
     /// How long a shutdown waits for the requests under way.
     pub shutdown_grace_ms: u64,
+    /// Streams of server-sent events open at once; more are answered 503 at once.
+    pub max_update_streams: usize,
+    /// How often a silent stream says that it is alive, before a proxy takes it for dead.
+    pub update_heartbeat_ms: u64,
     /// None: no limit.
     pub rate_limit: Option<RateLimit>,
     /// Tickets in one order.
@@ -54,6 +60,8 @@ impl Default for ApiConfig {
             request_timeout_ms: 15_000,
             max_in_flight_requests: 1_024,
             shutdown_grace_ms: 20_000,
+            max_update_streams: 1_000,
+            update_heartbeat_ms: 15_000,
             rate_limit: None,
             max_quantity: 10,
             policy: Policy::default(),
@@ -87,6 +95,8 @@ pub struct ApiParts {
     /// All there are, wherever they run: their lag is reported, and dead letters of those with a handler can be redriven.
     pub consumers: Vec<ConsumerGroup>,
     pub metrics_text: MetricsText,
+    /// Ends what would go on for ever: streams of updates.
+    pub shutdown: CancellationToken,
 }
 
 /// A consumer of messages.
@@ -131,6 +141,7 @@ pub struct Shared {
     pub(crate) catalogue: Catalogue,
     pub(crate) checkpoints: Checkpoints,
     pub(crate) consumers: Vec<ConsumerGroup>,
+    pub(crate) notification_news: NotificationNews,
 }
 
 impl ApiState {
@@ -144,6 +155,7 @@ impl ApiState {
             catalogue: Catalogue::new(),
             checkpoints: Checkpoints::new(parts.queries.clone()),
             consumers: parts.consumers,
+            notification_news: NotificationNews::new(parts.queries.clone(), config.max_update_streams, parts.shutdown),
             ledger: parts.ledger,
             queries: parts.queries,
             token_key: parts.token_key,

@@ -69,6 +69,7 @@ async fn parts(environment: &Environment, ledger: Ledger, rollout: Rollout) -> a
         broker: Some(environment.broker.clone()),
         stock_cache: stock_cache(environment)?,
         metrics_text: metrics_text(environment),
+        shutdown: environment.shutdown.clone(),
     })
 }
 

@@ -7,6 +7,7 @@ mod admin;
 mod bad_input;
 mod callback;
 mod idempotency;
+mod notification_updates;
 mod operation;
 mod orders;
 mod ownership;

@@ -96,7 +96,7 @@ async fn the_description_documents_each_calls_errors_and_refers_to_nothing_that_
     }
 }
 
-const CALLS: [(&str, &str); 26] = [
+const CALLS: [(&str, &str); 27] = [
     ("GET", "/livez"),
     ("GET", "/readyz"),
     ("GET", "/metrics"),
@@ -112,6 +112,7 @@ const CALLS: [(&str, &str); 26] = [
     ("POST", "/v1/ticket-types/{ticketTypeId}/capacity"),
     ("GET", "/v1/ticket-types/{ticketTypeId}/stock"),
     ("GET", "/v1/users/{userId}/notifications"),
+    ("GET", "/v1/users/{userId}/notifications/updates"),
     ("GET", "/v1/users/{userId}/contact"),
     ("PUT", "/v1/users/{userId}/contact"),
     ("GET", "/v1/admin/lag"),

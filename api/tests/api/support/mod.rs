@@ -1,6 +1,7 @@
 //! A running API on a database of its own, and short ways to ask it things.
 
 mod answer;
+mod event_stream;
 mod processing;
 mod provider;
 mod request;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use api::auth::{Role, TokenKey, mint_token};
 use api::{ApiConfig, ApiParts, ApiState};
 use axum::Router;
+use axum::response::Response;
 use domain::{Mode, UserId};
 use event_store::{Ledger, LedgerConfig};
 use futures_util::FutureExt;
@@ -23,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 pub use answer::Answer;
+pub use event_stream::EventStream;
 pub use provider::{Settling, TestProvider};
 pub use request::{Call, delete, get, post, put};
 
@@ -38,6 +41,7 @@ pub struct TestApi {
     pub state: ApiState,
     pub rollout: Rollout,
     pub provider: Arc<TestProvider>,
+    pub shutdown: CancellationToken,
     router: Router,
     key: TokenKey,
     _database: embedded_postgres::testing::TestDatabase,
@@ -72,6 +76,7 @@ impl TestApi {
         let (rollout, watcher) = rollout::start(pool.clone(), rollout_config).await.unwrap();
         // It ends with the test's runtime.
         tokio::spawn(watcher.run(CancellationToken::new()));
+        let shutdown = CancellationToken::new();
         let parts = ApiParts {
             ledger: ledger.clone(),
             queries: pool.clone(),
@@ -83,9 +88,20 @@ impl TestApi {
             stock_cache,
             consumers: Vec::new(),
             metrics_text: Arc::new(|| async { "ledger_commands_total 0\n".to_owned() }.boxed()),
+            shutdown: shutdown.clone(),
         };
         let state = ApiState::new(parts, config).unwrap();
-        Self { router: api::router(state.clone()), pool, ledger, state, rollout, provider, key, _database: database }
+        Self {
+            router: api::router(state.clone()),
+            pool,
+            ledger,
+            state,
+            rollout,
+            provider,
+            shutdown,
+            key,
+            _database: database,
+        }
     }
 
     /// The same with one ticket type on sale: 100 tickets at 299.00.
@@ -108,8 +124,13 @@ impl TestApi {
     }
 
     pub async fn call(&self, call: Call) -> Answer {
+        Answer::read(self.respond(call).await).await
+    }
+
+    /// The answer before its body, which may go on for long.
+    pub async fn respond(&self, call: Call) -> Response {
         let request = call.into_request(|user, roles, groups| self.token(user, roles, groups));
-        Answer::read(self.router.clone().oneshot(request).await.unwrap()).await
+        self.router.clone().oneshot(request).await.unwrap()
     }
 
     /// Places an order of `quantity` tickets for [`USER`] and returns its id.
