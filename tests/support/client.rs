@@ -55,10 +55,6 @@ impl Client {
         request.send().await.expect("the API answers").text().await.expect("a text")
     }
 
-    pub async fn put(&self, path: &str, body: Value) -> Answer {
-        self.send(self.http.put(format!("{}{path}", self.base)).json(&body), None).await
-    }
-
     pub async fn post(&self, path: &str, key: Option<&str>, body: Value) -> Answer {
         self.send(self.http.post(format!("{}{path}", self.base)).json(&body), key).await
     }
