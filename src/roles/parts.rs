@@ -1,5 +1,6 @@
 //! What the processors work with, as configured: `process` runs them, `serve` redrives their dead letters.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,7 +58,8 @@ fn shared_stock_cache(config: &Config) -> anyhow::Result<Option<Arc<dyn StockCac
 fn email_sender(config: &Config) -> anyhow::Result<Arc<dyn EmailSender>> {
     let smtp = &config.notification.smtp;
     let (Some(url), Some(from)) = (&smtp.url, &smtp.from) else { return Ok(Arc::new(LogOnly)) };
-    let read = |path| std::fs::read(path).with_context(|| format!("notification.smtp.ca_file {}", path.display()));
+    let read =
+        |path: &PathBuf| std::fs::read(path).with_context(|| format!("notification.smtp.ca_file {}", path.display()));
     let server = SmtpConfig {
         ca_certificate_pem: smtp.ca_file.as_ref().map(read).transpose()?,
         timeout_ms: smtp.timeout_ms,
