@@ -72,7 +72,7 @@ async fn a_strangers_stream_and_a_wrong_id_are_refused() {
 
 #[tokio::test]
 async fn streams_share_their_bound_and_end_when_the_process_stops() {
-    let mut shop = Shop::open().await;
+    let shop = Shop::open().await;
     let mut stream = shop.follow(None).await;
     let refused = shop.api.call(get(UPDATES).user(USER)).await;
     assert_eq!(refused.problem(), (503, "too_many_streams", ""));
