@@ -13,6 +13,7 @@ mod inbox;
 mod notification;
 mod order;
 mod payment;
+mod replay;
 mod stock;
 
 use std::sync::Arc;

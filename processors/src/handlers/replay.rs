@@ -1,0 +1,9 @@
+//! What a replay must not do again.
+
+use messaging::{Effect, ReceivedMessage};
+
+/// A replay rebuilds what shows, and tells nobody outside a second time: no money is asked for, no phone rings, no mail goes
+/// out. Nothing is written down either, so that the message itself, should it still be on its way, has its effect.
+pub fn quiet(message: &ReceivedMessage) -> Option<Effect> {
+    message.replay.then_some(Effect::Duplicate)
+}
