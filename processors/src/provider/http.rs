@@ -10,6 +10,8 @@ use super::{PaymentProvider, ProviderError, ProviderPayment, ProviderRefund, Ref
 
 /// How much of a refusal's body is kept for whoever reads the dead letter.
 const REFUSAL_EXCERPT_CHARS: usize = 200;
+/// No answer of the protocol comes near this; more is not read.
+const MAX_ANSWER_BYTES: usize = 64 * 1024;
 
 /// A provider behind HTTP: the sandbox's protocol.
 pub struct HttpProvider {
@@ -49,6 +51,8 @@ impl HttpProvider {
     pub fn new(config: HttpProviderConfig) -> Result<Self, ProviderError> {
         let client = reqwest::Client::builder()
             .timeout(Duration::from_millis(config.request_timeout_ms))
+            // The bearer token goes where the configuration says and nowhere else.
+            .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(|error| ProviderError::Unavailable(error.to_string()))?;
         Ok(Self { client, config })
@@ -72,9 +76,15 @@ impl HttpProvider {
 
     async fn attempt<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, ProviderError> {
         let unavailable = |error: reqwest::Error| ProviderError::Unavailable(error.without_url().to_string());
-        let response = request.bearer_auth(&self.config.api_key).send().await.map_err(unavailable)?;
+        let mut response = request.bearer_auth(&self.config.api_key).send().await.map_err(unavailable)?;
         let status = response.status();
-        let body = response.bytes().await.map_err(unavailable)?;
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(unavailable)? {
+            if body.len() + chunk.len() > MAX_ANSWER_BYTES {
+                return Err(ProviderError::Unavailable("an answer beyond all bounds".to_owned()));
+            }
+            body.extend_from_slice(&chunk);
+        }
         if status.is_success() {
             return serde_json::from_slice(&body)
                 .map_err(|error| ProviderError::Unavailable(format!("unreadable answer: {error}")));
