@@ -10,7 +10,7 @@ use metrics::counter;
 use processors::commands::{Origin, Settlement, settle_payment};
 use processors::provider::{CallbackStatus, PaymentCallback};
 use serde::Deserialize;
-use standardwebhooks::HEADER_WEBHOOK_ID;
+use standardwebhooks::{HEADER_WEBHOOK_ID, WebhookError};
 use utoipa::ToSchema;
 
 use crate::extract::{parse_object, read_body};
@@ -68,7 +68,8 @@ pub(crate) async fn receive(
     State(api): State<ApiState>,
     SignedBody { webhook_id, body }: SignedBody,
 ) -> Result<StatusCode, Problem> {
-    let callback = parse_object::<CallbackBody>(&body)?.validate()?;
+    let callback = parse_object::<CallbackBody>(&body).and_then(CallbackBody::validate);
+    let callback = callback.map_err(|problem| counted(problem, "unreadable"))?;
     let payment_id = callback.payment_id.clone();
     let key = CommandKey { scope: format!("{WEBHOOK_SCOPE_PREFIX}payments"), key: webhook_id, request_hash: None };
     let origin = Origin::new(context.metadata("payment-provider", None)).with_key(key);
@@ -77,21 +78,38 @@ pub(crate) async fn receive(
             count(outcome(settled.value));
             Ok(StatusCode::NO_CONTENT)
         }
-        Err(problem) => Err(alert(problem, &payment_id)),
+        Err(problem) => Err(counted(problem, payment_id.as_str())),
     }
 }
 
 /// Somebody who knows the secret reports what does not fit: a person must look at it, and the payment stays open.
-fn alert(problem: Problem, payment_id: &PaymentId) -> Problem {
-    if problem.status() == StatusCode::UNPROCESSABLE_ENTITY {
-        count("mismatch");
-        tracing::error!(%payment_id, code = problem.code(), "a payment callback does not fit its payment");
+fn counted(problem: Problem, payment_id: &str) -> Problem {
+    match problem.code() {
+        code @ ("wrong_amount" | "wrong_order") => {
+            count("mismatch");
+            tracing::error!(payment_id, code, "a payment callback does not fit its payment");
+        }
+        "payment_not_found" => count("unknown_payment"),
+        _ if problem.status().is_client_error() => count("malformed"),
+        _ => count("unavailable"),
     }
     problem
 }
 
 const CALLBACKS: &str = "ledger_payment_callbacks_total";
-const OUTCOMES: [&str; 6] = ["paid", "refund_started", "failed", "no_effect", "mismatch", "bad_signature"];
+const OUTCOMES: [&str; 11] = [
+    "paid",
+    "refund_started",
+    "failed",
+    "no_effect",
+    "repeated",
+    "mismatch",
+    "unknown_payment",
+    "malformed",
+    "unavailable",
+    "forged",
+    "stale",
+];
 
 /// Puts the counters there at 0, so that an alert can be written on them.
 pub(crate) fn register_metrics() {
@@ -111,6 +129,7 @@ fn outcome(settlement: Settlement) -> &'static str {
         Settlement::RefundStarted => "refund_started",
         Settlement::Failed => "failed",
         Settlement::NoEffect => "no_effect",
+        Settlement::Repeated => "repeated",
     }
 }
 
@@ -129,11 +148,16 @@ impl FromRequest<ApiState> for SignedBody {
         let headers = request.headers().clone();
         let body = read_body(request, api).await?;
         api.callback_webhook.verify(&body, &headers).map_err(|error| {
-            count("bad_signature");
+            count(if is_stale(&error) { "stale" } else { "forged" });
             Problem::unauthorized("signature_invalid", "the webhook signature is not valid").caused_by(error)
         })?;
         Ok(Self { webhook_id: webhook_id(&headers)?, body })
     }
+}
+
+/// Sent too long ago to be taken, or from a future: a recording perhaps, or a clock that is wrong.
+fn is_stale(error: &WebhookError) -> bool {
+    matches!(error, WebhookError::TimestampTooOldError | WebhookError::FutureTimestampError)
 }
 
 fn webhook_id(headers: &HeaderMap) -> Result<String, Problem> {

@@ -1,6 +1,7 @@
 //! The provider's signed callback.
 
 use chrono::Utc;
+use metrics_exporter_prometheus::PrometheusBuilder;
 use serde_json::{Value, json};
 use standardwebhooks::Webhook;
 
@@ -66,6 +67,48 @@ async fn a_capture_pays_the_order_once_however_often_it_is_reported() {
     let payment = paying.api.call(get(format!("/v1/payments/{}", paying.payment)).user(USER)).await;
     assert_eq!(payment.body["status"], "SUCCEEDED");
     assert!(payment.text.contains("\"captured\":598.00"), "{}", payment.text);
+}
+
+#[tokio::test]
+async fn what_comes_of_callbacks_is_counted() {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let _counting = metrics::set_default_local_recorder(&recorder);
+    let paying = Paying::start().await;
+    let body = paying.succeeded();
+    let text = body.to_string();
+    let now = Utc::now().timestamp();
+    let mut wrong_amount = body.clone();
+    wrong_amount["amount"] = json!(597.99);
+    let mut unknown = body.clone();
+    unknown["paymentId"] = json!("PAY202412010001");
+    let (late, forged) = (now - 301, "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
+
+    assert_eq!(paying.send("m", now, forged, &text, &text).await.status, 401);
+    assert_eq!(paying.send("m", late, CALLBACK_SECRET, &text, &text).await.status, 401);
+    assert_eq!(paying.report("msg_1", &wrong_amount).await.status, 422);
+    assert_eq!(paying.report("msg_2", &unknown).await.status, 404);
+    assert_eq!(paying.report("msg_3", &json!({"paymentId": 7})).await.status, 422);
+    for webhook_id in ["msg_4", "msg_4", "msg_5"] {
+        assert_eq!(paying.report(webhook_id, &body).await.status, 204);
+    }
+
+    let counted = recorder.handle().render();
+    for outcome in ["forged", "stale", "mismatch", "unknown_payment", "malformed", "paid", "repeated", "no_effect"] {
+        let line = format!("ledger_payment_callbacks_total{{outcome=\"{outcome}\"}} 1");
+        assert!(counted.contains(&line), "{outcome}: {counted}");
+    }
+}
+
+#[tokio::test]
+async fn a_webhook_id_that_was_used_has_no_effect_whatever_it_says_now() {
+    let paying = Paying::start().await;
+    assert_eq!(paying.report("msg_1", &paying.succeeded()).await.status, 204);
+    let events = paying.api.events().await;
+    let mut other = paying.succeeded();
+    other["status"] = json!("FAILED");
+    assert_eq!(paying.report("msg_1", &other).await.status, 204, "the id was used: nobody looks at what is inside");
+    assert_eq!(paying.api.events().await, events);
+    assert_eq!(paying.status().await, "PAID");
 }
 
 #[tokio::test]
