@@ -3,7 +3,7 @@
 use axum::extract::FromRequestParts;
 use axum::http::StatusCode;
 use axum::http::request::Parts;
-use event_store::{CommandError, CommandKey, Committed, KeyRecord};
+use event_store::{CommandError, CommandKey, Committed, KeyRecord, read};
 use processors::commands::UseCaseError;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 
 use crate::auth::Caller;
 use crate::problem::Problem;
+use crate::state::ApiState;
 
 /// How the scopes of these keys begin, for whoever forgets old ones.
 pub const IDEMPOTENCY_SCOPE_PREFIX: &str = "idempotency:";
@@ -53,6 +54,15 @@ impl IdempotencyKey {
             request_hash: Some(Sha256::digest(canonical).to_vec()),
         })
     }
+}
+
+/// What the first request with this key was answered, if there was one: for calls that cannot be carried out just now.
+pub(crate) async fn repeated<T: DeserializeOwned>(
+    api: &ApiState,
+    key: &CommandKey,
+) -> Result<Option<Committed<T>>, Problem> {
+    let Some(record) = read::known_key(&api.queries, key).await? else { return Ok(None) };
+    Ok(Some(Committed { value: first_answer(&record, key)?, position: record.position }))
 }
 
 /// A repeat of a request is answered as the first was, with the position the first one got.

@@ -6,7 +6,8 @@ use domain::Decider;
 use sqlx::{FromRow, PgExecutor};
 use uuid::Uuid;
 
-use crate::error::StoreError;
+use crate::command::CommandKey;
+use crate::error::{KeyRecord, StoreError};
 use crate::stream::decode_event;
 
 /// An event as the ledger holds it.
@@ -86,4 +87,21 @@ pub async fn due_deadlines(
     limit: i64,
 ) -> Result<Vec<(String, DateTime<Utc>)>, StoreError> {
     Ok(sqlx::query_as(include_str!("read/due_deadlines.sql")).bind(kind).bind(limit).fetch_all(executor).await?)
+}
+
+/// What is stored under a command's key, if it was used before.
+pub async fn known_key(executor: impl PgExecutor<'_>, key: &CommandKey) -> Result<Option<KeyRecord>, StoreError> {
+    let stored: Option<(Option<Vec<u8>>, Option<String>, Option<i64>)> =
+        sqlx::query_as("select request_hash, response, position from store.command_key where scope = $1 and key = $2")
+            .bind(&key.scope)
+            .bind(&key.key)
+            .fetch_optional(executor)
+            .await?;
+    Ok(stored.map(|(request_hash, response, position)| KeyRecord {
+        scope: key.scope.clone(),
+        key: key.key.clone(),
+        request_hash,
+        response,
+        position,
+    }))
 }
