@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
+use processors::payment_result::AllowedHosts;
 use serde::{Deserialize, Serialize};
 
 use crate::exit::Failure;
@@ -191,7 +192,7 @@ impl Default for StockConfig {
 pub struct PaymentConfig {
     /// How long paying usually takes: a lock with less than this left is renewed before it starts.
     pub expected_seconds: u64,
-    /// `whsec_…`, shared with the provider. Needed by `serve`.
+    /// `whsec_…`, shared with the provider. Needed by `serve` and `process`.
     pub callback_secret: Option<String>,
     /// Base URL of the provider; none: the sandbox that `serve` hosts.
     pub provider_url: Option<String>,
@@ -202,6 +203,25 @@ pub struct PaymentConfig {
     pub sync_wait_ms: u64,
     /// Such payments waited for at once, and no more than half of http.max_concurrent_requests; further ones are answered 202.
     pub max_sync_waits: usize,
+    /// How often a call to the provider is made before it counts as failed.
+    pub provider_max_attempts: u32,
+    /// So many failed calls in a row, and the provider is left alone.
+    pub circuit_failure_threshold: u32,
+    /// For so long; paying is answered 503 meanwhile.
+    pub circuit_open_ms: u64,
+    /// How long the provider may be silent about a payment before it is asked.
+    pub query_after_seconds: u64,
+    /// How long a payment may stay without an outcome before it has failed.
+    pub give_up_after_seconds: u64,
+    /// Who may be told how a payment ended: hosts that a `callbackUrl` may name, comma separated; none: nobody.
+    pub result_callback_hosts: Option<String>,
+    /// `whsec_…`, signs what they are told; none: the callback secret.
+    pub result_callback_secret: Option<String>,
+    pub result_callback_timeout_ms: u64,
+    /// So many attempts without a good answer, and a result is given up.
+    pub result_callback_max_attempts: u32,
+    /// The longest pause between two of them.
+    pub result_callback_max_pause_ms: u64,
     pub sandbox: SandboxConfig,
 }
 
@@ -215,8 +235,26 @@ impl Default for PaymentConfig {
             provider_timeout_ms: 5_000,
             sync_wait_ms: 5_000,
             max_sync_waits: 512,
+            provider_max_attempts: 3,
+            circuit_failure_threshold: 5,
+            circuit_open_ms: 10_000,
+            query_after_seconds: 30,
+            give_up_after_seconds: 600,
+            result_callback_hosts: None,
+            result_callback_secret: None,
+            result_callback_timeout_ms: 5_000,
+            result_callback_max_attempts: 12,
+            result_callback_max_pause_ms: 600_000,
             sandbox: SandboxConfig::default(),
         }
+    }
+}
+
+impl PaymentConfig {
+    /// The hosts that may be told results.
+    pub fn result_callback_hosts(&self) -> Vec<&str> {
+        let hosts = self.result_callback_hosts.as_deref().unwrap_or_default();
+        hosts.split(',').map(str::trim).filter(|host| !host.is_empty()).collect()
     }
 }
 
@@ -405,7 +443,7 @@ impl Config {
     }
 
     fn validate(&self) -> Result<(), String> {
-        let positive: [(&str, u64); 22] = [
+        let positive: [(&str, u64); 30] = [
             ("database.max_connections", self.database.max_connections.into()),
             ("database.acquire_timeout_ms", self.database.acquire_timeout_ms),
             ("http.max_body_bytes", self.http.max_body_bytes as u64),
@@ -423,6 +461,14 @@ impl Config {
             ("order.expire_after_seconds", self.order.expire_after_seconds),
             ("order.max_quantity", self.order.max_quantity.into()),
             ("stock.lock_time_seconds", self.stock.lock_time_seconds),
+            ("payment.provider_timeout_ms", self.payment.provider_timeout_ms),
+            ("payment.provider_max_attempts", self.payment.provider_max_attempts.into()),
+            ("payment.circuit_failure_threshold", self.payment.circuit_failure_threshold.into()),
+            ("payment.circuit_open_ms", self.payment.circuit_open_ms),
+            ("payment.query_after_seconds", self.payment.query_after_seconds),
+            ("payment.result_callback_timeout_ms", self.payment.result_callback_timeout_ms),
+            ("payment.result_callback_max_attempts", self.payment.result_callback_max_attempts.into()),
+            ("payment.result_callback_max_pause_ms", self.payment.result_callback_max_pause_ms),
             ("ledger.max_batch_commands", self.ledger.max_batch_commands as u64),
             ("ledger.max_queue_commands", self.ledger.max_queue_commands as u64),
             ("relay.max_batch_messages", self.relay.max_batch_messages as u64),
@@ -496,6 +542,7 @@ impl Config {
         for (key, value) in [
             ("order.expire_after_seconds", self.order.expire_after_seconds),
             ("stock.lock_time_seconds", self.stock.lock_time_seconds),
+            ("payment.give_up_after_seconds", self.payment.give_up_after_seconds),
             ("consumer.dead_letter_retention_seconds", self.consumer.dead_letter_retention_seconds),
             ("rollout.outbox_age_limit_seconds", self.rollout.outbox_age_limit_seconds),
             ("rollout.recover_after_seconds", self.rollout.recover_after_seconds),
@@ -504,6 +551,22 @@ impl Config {
             if value > 315_360_000 {
                 return Err(invalid(key, "must be at most 315360000 (ten years)"));
             }
+        }
+        self.validate_payment()
+    }
+
+    fn validate_payment(&self) -> Result<(), String> {
+        if self.payment.give_up_after_seconds < self.payment.query_after_seconds {
+            return Err(invalid("payment.give_up_after_seconds", "must not be below query_after_seconds"));
+        }
+        if self.payment.circuit_open_ms > 3_600_000 {
+            return Err(invalid("payment.circuit_open_ms", "must be at most 3600000 (an hour)"));
+        }
+        if self.payment.result_callback_max_pause_ms > 86_400_000 {
+            return Err(invalid("payment.result_callback_max_pause_ms", "must be at most 86400000 (a day)"));
+        }
+        if let Err(error) = AllowedHosts::parse(&self.payment.result_callback_hosts()) {
+            return Err(invalid("payment.result_callback_hosts", &error.to_string()));
         }
         Ok(())
     }
@@ -525,8 +588,13 @@ impl Config {
         if self.auth.token_key.as_ref().is_some_and(|key| key.len() < 32) {
             return Err(invalid("auth.token_key", "must be at least 32 bytes"));
         }
-        if self.payment.callback_secret.as_ref().is_some_and(|secret| !secret.starts_with("whsec_")) {
-            return Err(invalid("payment.callback_secret", "must start with whsec_"));
+        for (key, secret) in [
+            ("payment.callback_secret", &self.payment.callback_secret),
+            ("payment.result_callback_secret", &self.payment.result_callback_secret),
+        ] {
+            if secret.as_ref().is_some_and(|secret| !secret.starts_with("whsec_")) {
+                return Err(invalid(key, "must start with whsec_"));
+            }
         }
         Ok(())
     }
@@ -539,6 +607,7 @@ impl Config {
             &mut masked.payment.callback_secret,
             &mut masked.payment.provider_api_key,
             &mut masked.rocketmq.secret_key,
+            &mut masked.payment.result_callback_secret,
         ] {
             mask_secret(secret);
         }
@@ -641,6 +710,12 @@ mod tests {
             ("[payment]\nsync_wait_ms = 20000", "payment.sync_wait_ms"),
             ("[auth]\ntoken_key = \"short\"", "auth.token_key"),
             ("[payment]\ncallback_secret = \"secret\"", "payment.callback_secret"),
+            ("[payment]\nresult_callback_secret = \"secret\"", "payment.result_callback_secret"),
+            ("[payment]\nresult_callback_hosts = \"shop.example, 127.0.0.1\"", "payment.result_callback_hosts"),
+            ("[payment]\ngive_up_after_seconds = 10", "payment.give_up_after_seconds"),
+            ("[payment]\ncircuit_failure_threshold = 0", "payment.circuit_failure_threshold"),
+            ("[payment]\ncircuit_open_ms = 3600001", "payment.circuit_open_ms"),
+            ("[payment]\nresult_callback_max_pause_ms = 86400001", "payment.result_callback_max_pause_ms"),
             ("[database]\nurl = \"mysql://x\"", "database.url"),
             ("[notification.smtp]\nurl = \"mail.example\"", "notification.smtp.url"),
             ("[notification.smtp]\nurl = \"smtp://mail.example\"", "notification.smtp.from"),

@@ -92,3 +92,53 @@ async fn started_again_on_the_same_data_nothing_is_lost() {
     instance.assert_settled();
     instance.stop();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_that_stays_silent_is_given_up_and_the_order_may_be_paid_anew() {
+    let instance = Instance::start(&[
+        ("LEDGER__PAYMENT__QUERY_AFTER_SECONDS", "1"),
+        ("LEDGER__PAYMENT__GIVE_UP_AFTER_SECONDS", "2"),
+    ]);
+    let client = instance.client();
+    client.put_on_sale(2001, 100).await;
+
+    let order = client.place(12345, 2001, 1).await;
+    client.await_status(&order, &["AWAITING_PAYMENT"], SOON).await;
+    let silent = client.pay(&order, "SANDBOX_SILENT").await;
+    client.await_status(&order, &["AWAITING_PAYMENT"], SOON).await;
+    let given_up = client.get(&format!("/v1/payments/{}", silent.body["paymentId"].as_str().unwrap())).await.body;
+    assert_eq!((&given_up["status"], &given_up["reason"]), (&"FAILED".into(), &"provider_silent".into()), "{given_up}");
+
+    client.pay(&order, "ALIPAY").await;
+    client.await_status(&order, &["CONFIRMED"], SOON).await;
+    instance.assert_settled();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_the_provider_away_a_payment_waits_and_the_next_ones_are_refused_at_once() {
+    let nobody_there = format!("http://127.0.0.1:{}", support::free_port());
+    let instance = Instance::start(&[
+        ("LEDGER__PAYMENT__PROVIDER_URL", &nobody_there),
+        ("LEDGER__PAYMENT__CIRCUIT_FAILURE_THRESHOLD", "2"),
+        ("LEDGER__PAYMENT__CIRCUIT_OPEN_MS", "60000"),
+    ]);
+    let client = instance.client();
+    client.put_on_sale(2001, 100).await;
+    let (first, second) = (client.place(1, 2001, 1).await, client.place(2, 2001, 1).await);
+    for order in [&first, &second] {
+        client.await_status(order, &["AWAITING_PAYMENT"], SOON).await;
+    }
+
+    assert_eq!(client.pay(&first, "ALIPAY").await.status, 202);
+    let mut probing = tokio::time::interval(Duration::from_millis(50));
+    let refused = async {
+        // While nobody knows yet, a second payment of the same order is a conflict.
+        while client.try_to_pay(&first, "ALIPAY").await.status != 503 {
+            probing.tick().await;
+        }
+    };
+    tokio::time::timeout(SOON, refused).await.expect("the circuit to open");
+    assert_eq!(client.try_to_pay(&second, "ALIPAY").await.body["code"], "payment_provider_unavailable");
+    assert_eq!(client.status(&first).await, "PAYING");
+    assert_eq!(client.status(&second).await, "AWAITING_PAYMENT");
+}

@@ -6,11 +6,12 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::LOCATION;
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use domain::payment::RequestedPayment;
 use domain::{Mode, Money, OrderId, OrderStatus, Payment, PaymentId, PaymentStatus, UserId};
 use event_store::Committed;
 use processors::commands::{NewPayment, Origin, StartPayment, start_payment};
+use processors::payment_result::AddressError;
 use processors::sync_payment::{SyncOutcome, ask_and_wait};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -18,7 +19,7 @@ use utoipa::ToSchema;
 use crate::auth::Caller;
 use crate::extract::{JsonBody, PathId};
 use crate::fields::payment_not_found;
-use crate::idempotency::{IdempotencyKey, first_or_repeated};
+use crate::idempotency::{IdempotencyKey, first_or_repeated, repeated};
 use crate::openapi::{BodyProblems, CallerProblems, ConflictProblem, IdempotencyProblems, NotFoundProblem};
 use crate::orders::changeable_order;
 use crate::problem::{Problem, ProblemBody};
@@ -33,7 +34,9 @@ pub(crate) struct PayBody {
     /// Letters, digits, `_` and `-`. The sandbox declines `SANDBOX_DECLINE` and never answers `SANDBOX_SILENT`.
     #[schema(min_length = 1, max_length = 64, example = "ALIPAY")]
     payment_method: String,
-    /// Where the provider reports; only addresses of the configuration are allowed.
+    /// Who is told how the payment ended: signed, as the provider's callback is. Only https addresses on hosts of the
+    /// configuration are allowed.
+    #[schema(max_length = 2048, example = "https://shop.example/payments/done")]
     callback_url: Option<String>,
 }
 
@@ -108,16 +111,25 @@ pub(crate) async fn pay(
     State(api): State<ApiState>,
     PathId(order_id): PathId<OrderId>,
     JsonBody(body): JsonBody<PayBody>,
-) -> Result<impl IntoResponse, Problem> {
+) -> Result<Response, Problem> {
     let request = body.validate(&api.config)?;
     let key = key.scoped(&caller, "POST /v1/orders/{orderId}/payments", &(&order_id, &body))?;
     let order = changeable_order(&api, &caller, &order_id).await?;
+    if let Some(wait) = api.provider_circuit.open_for().await {
+        let started = repeated(&api, &key).await?.ok_or_else(|| provider_away(wait))?;
+        return finish(&api, started).await;
+    }
     let origin = Origin::new(context.metadata_of(&caller, Some(order.mode))).with_key(key.clone());
     let started = start_payment(&api.ledger, &api.config.policy, origin, &order, request).await;
     let started = first_or_repeated(started, &key)?;
+    finish(&api, started).await
+}
+
+/// What a payment that was started, now or before, is answered.
+async fn finish(api: &ApiState, started: Committed<NewPayment>) -> Result<Response, Problem> {
     let outcome = match started.value.mode {
         Mode::Async => SyncOutcome::Open,
-        Mode::Sync => settle_now(&api, &started.value).await?,
+        Mode::Sync => settle_now(api, &started.value).await?,
     };
     answer(started, outcome)
 }
@@ -129,7 +141,7 @@ async fn settle_now(api: &ApiState, payment: &NewPayment) -> Result<SyncOutcome,
     Ok(ask_and_wait(&api.ledger, api.provider.as_ref(), payment, wait).await?)
 }
 
-fn answer(started: Committed<NewPayment>, outcome: SyncOutcome) -> Result<impl IntoResponse, Problem> {
+fn answer(started: Committed<NewPayment>, outcome: SyncOutcome) -> Result<Response, Problem> {
     let (code, status) = match outcome {
         SyncOutcome::Paid => (StatusCode::CREATED, PaymentStatus::Succeeded),
         SyncOutcome::Open => (StatusCode::ACCEPTED, PaymentStatus::Requested),
@@ -137,7 +149,7 @@ fn answer(started: Committed<NewPayment>, outcome: SyncOutcome) -> Result<impl I
     };
     let body = StartedPaymentBody { status, ..StartedPaymentBody::from(started) };
     let location = format!("/v1/payments/{}", body.payment_id);
-    Ok((code, [(LOCATION, location)], Json(body)))
+    Ok((code, [(LOCATION, location)], Json(body)).into_response())
 }
 
 fn declined(payment: NewPayment) -> Problem {
@@ -145,6 +157,13 @@ fn declined(payment: NewPayment) -> Problem {
         .order_id(payment.order_id)
         .payment_id(payment.payment_id)
         .order_status(Some(OrderStatus::AwaitingPayment))
+}
+
+/// Said before anything is written: an order that is not being paid can be cancelled, and its user comes back.
+fn provider_away(wait: Duration) -> Problem {
+    let seconds = u32::try_from(wait.as_millis().div_ceil(1_000)).unwrap_or(u32::MAX);
+    Problem::unavailable("payment_provider_unavailable", "the payment provider does not answer just now")
+        .retry_after(seconds)
 }
 
 /// One payment, as the ledger has it now.
@@ -176,21 +195,16 @@ impl PayBody {
             let detail = format!("1 to {MAX_METHOD_CHARS} letters, digits, `_` and `-`");
             return Err(Problem::invalid_value("paymentMethod", detail));
         }
-        Ok(StartPayment { payment_method: method.clone(), callback_url: Some(self.callback_url(config)?) })
+        Ok(StartPayment { payment_method: method.clone(), callback_url: self.result_address(config)? })
     }
 
-    /// Whole addresses are compared, so that no request can have the provider call something else of ours.
-    fn callback_url(&self, config: &ApiConfig) -> Result<String, Problem> {
-        let Some(url) = &self.callback_url else { return Ok(config.callback_url.clone()) };
-        if *url == config.callback_url || config.allowed_callback_urls.contains(url) {
-            return Ok(url.clone());
-        }
-        let problem = Problem::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "callback_url_not_allowed",
-            "this callbackUrl is not one of the configuration's",
-        );
-        Err(problem.field("callbackUrl"))
+    fn result_address(&self, config: &ApiConfig) -> Result<Option<String>, Problem> {
+        let Some(address) = &self.callback_url else { return Ok(None) };
+        let refused = |error: AddressError| {
+            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "callback_url_not_allowed", error.to_string())
+                .field("callbackUrl")
+        };
+        Ok(Some(config.result_callback_hosts.check(address).map_err(refused)?.into()))
     }
 }
 

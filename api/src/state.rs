@@ -8,7 +8,9 @@ use futures_util::future::BoxFuture;
 use messaging::{Broker, Handler, Topic};
 use processors::Policy;
 use processors::catalogue::Catalogue;
-use processors::provider::PaymentProvider;
+use processors::circuit::CircuitBoard;
+use processors::payment_result::AllowedHosts;
+use processors::provider::{self, PaymentProvider};
 use processors::stock_cache::StockCache;
 use projections::Checkpoints;
 use rollout::Rollout;
@@ -42,10 +44,8 @@ pub struct ApiConfig {
     pub max_quantity: u32,
     /// The times and switches of the business.
     pub policy: Policy,
-    /// Where payment results are reported when the request names no address.
-    pub callback_url: String,
-    /// Further addresses a request may name; any other is answered 422.
-    pub allowed_callback_urls: Vec<String>,
+    /// Who may be told how a payment ended; a `callbackUrl` elsewhere is answered 422.
+    pub result_callback_hosts: AllowedHosts,
     /// How long the payment of a sync order is waited for before it is answered 202.
     pub sync_payment_wait_ms: u64,
     /// Payments of sync orders that are waited for at once, and no more than half of the requests in flight, so that the
@@ -65,8 +65,7 @@ impl Default for ApiConfig {
             rate_limit: None,
             max_quantity: 10,
             policy: Policy::default(),
-            callback_url: "http://127.0.0.1:8080/v1/payments/callback".to_owned(),
-            allowed_callback_urls: Vec::new(),
+            result_callback_hosts: AllowedHosts::default(),
             sync_payment_wait_ms: 5_000,
             max_waiting_payments: 512,
         }
@@ -132,6 +131,7 @@ pub struct Shared {
     pub(crate) callback_webhook: Webhook,
     pub(crate) provider: Arc<dyn PaymentProvider>,
     pub(crate) rollout: Rollout,
+    pub(crate) provider_circuit: CircuitBoard,
     pub(crate) broker: Option<Arc<dyn Broker>>,
     pub(crate) stock_cache: Arc<dyn StockCache>,
     pub(crate) metrics_text: MetricsText,
@@ -154,6 +154,7 @@ impl ApiState {
             rate_limiter: config.rate_limit.map(RateLimiter::new),
             catalogue: Catalogue::new(),
             checkpoints: Checkpoints::new(parts.queries.clone()),
+            provider_circuit: CircuitBoard::new(parts.queries.clone(), provider::DEPENDENCY),
             consumers: parts.consumers,
             notification_news: NotificationNews::new(parts.queries.clone(), config.max_update_streams, parts.shutdown),
             ledger: parts.ledger,

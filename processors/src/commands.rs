@@ -4,13 +4,16 @@
 
 mod begin_fulfilment;
 mod cancel_order;
+mod deadline;
 mod deduct_stock;
 mod effects;
 mod expire_order;
+mod give_up_payment;
 mod lapse_lock;
 mod lock_stock;
 mod metric;
 mod notify;
+mod payment_key;
 mod place_order;
 mod refund;
 mod rollback_stock;
@@ -30,14 +33,17 @@ use thiserror::Error;
 
 pub use begin_fulfilment::begin_fulfilment;
 pub use cancel_order::{Cancellation, cancel_order, compensate_cancelled};
+pub use deadline::{clear_deadline, postpone_deadline};
 pub use deduct_stock::deduct_stock;
 pub use expire_order::{OrderExpiryKey, expire_order};
+pub use give_up_payment::{PROVIDER_SILENT, give_up_payment};
 pub use lapse_lock::{LockLapseKey, lapse_lock};
 pub use lock_stock::lock_stock;
 pub use metric::register_metrics;
 pub use notify::{dispatch_notification, record_failed, record_sent, request_notification};
+pub use payment_key::{PaymentKey, PaymentResultKey};
 pub use place_order::{NewOrder, PlaceOrder, place_order};
-pub use refund::{RefundKey, complete_refund, postpone_deadline};
+pub use refund::complete_refund;
 pub use rollback_stock::rollback_stock;
 pub use settle_payment::{Settlement, settle_payment};
 pub use start_payment::{NewPayment, StartPayment, start_payment};
@@ -51,8 +57,12 @@ pub mod deadline_kind {
     pub const ORDER_EXPIRY: &str = "order_expiry";
     /// The key is a [`LockLapseKey`](super::LockLapseKey).
     pub const LOCK_LAPSE: &str = "lock_lapse";
-    /// The key is a [`RefundKey`](super::RefundKey).
+    /// The key is a [`PaymentKey`](super::PaymentKey).
     pub const REFUND: &str = "refund";
+    /// The provider has been silent for a while. The key is a [`PaymentKey`](super::PaymentKey).
+    pub const PAYMENT_QUERY: &str = "payment_query";
+    /// Somebody asked to be told how a payment ended. The key is a [`PaymentResultKey`](super::PaymentResultKey).
+    pub const PAYMENT_RESULT: &str = "payment_result";
 }
 
 /// Who asks for a use case, and what makes the asking unique.

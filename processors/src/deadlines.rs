@@ -1,7 +1,11 @@
-//! Acts on times that have come: orders that expire, locks that lapse, refunds that are owed.
+//! Acts on times that have come: orders that expire, locks that lapse, refunds that are owed, providers that are silent,
+//! results that somebody waits for.
 //!
 //! A deadline is a row of the ledger, written with the event that set it and cleared with the one that it causes,
 //! so neither a crash nor a broker that is down can lose one. Only the database's clock says what is due.
+
+mod payment_result;
+mod silent_payment;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,9 +20,13 @@ use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::commands::deadline_kind::{LOCK_LAPSE, ORDER_EXPIRY, REFUND};
-use crate::commands::{self, LockLapseKey, OrderExpiryKey, Origin, RefundKey};
+use crate::commands::deadline_kind::{LOCK_LAPSE, ORDER_EXPIRY, PAYMENT_QUERY, PAYMENT_RESULT, REFUND};
+use crate::commands::{self, LockLapseKey, OrderExpiryKey, Origin, PaymentKey, UseCaseError};
+use crate::payment_result::{ResultError, ResultSender};
+use crate::policy::Policy;
 use crate::provider::{PaymentProvider, ProviderError};
+
+pub use silent_payment::register_metrics;
 
 /// How the deadline runner works.
 #[derive(Debug, Clone)]
@@ -29,10 +37,10 @@ pub struct DeadlineConfig {
     pub max_batch: u32,
     /// How long a runner that died keeps others from its work.
     pub lease_ttl_ms: u64,
-    /// How many refunds are asked of the provider at a time.
-    pub max_concurrent_refunds: usize,
-    /// How long a refund waits that the provider did not answer.
-    pub refund_retry_ms: u32,
+    /// How many calls to others are under way at a time: refunds, queries and results each.
+    pub max_concurrent_calls: usize,
+    /// How long a refund or query waits that the provider did not answer.
+    pub provider_retry_ms: u32,
     /// How long a deadline waits that cannot be acted on as it is, so that it keeps no other from its turn.
     pub refused_retry_ms: u32,
 }
@@ -43,8 +51,8 @@ impl Default for DeadlineConfig {
             poll_interval_ms: 200,
             max_batch: 500,
             lease_ttl_ms: 1_500,
-            max_concurrent_refunds: 16,
-            refund_retry_ms: 2_000,
+            max_concurrent_calls: 32,
+            provider_retry_ms: 2_000,
             refused_retry_ms: 60_000,
         }
     }
@@ -98,76 +106,93 @@ enum ActError {
     #[error(transparent)]
     Command(#[from] CommandError),
     #[error(transparent)]
+    UseCase(#[from] UseCaseError),
+    #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
     Provider(#[from] ProviderError),
+    #[error(transparent)]
+    Result(#[from] ResultError),
 }
 
-/// Acts on deadlines; one process at a time does, the others stand by.
+/// What the runner works with.
+pub struct DeadlineParts {
+    pub ledger: Ledger,
+    pub policy: Policy,
+    pub provider: Arc<dyn PaymentProvider>,
+    pub results: ResultSender,
+    pub config: DeadlineConfig,
+}
+
+/// Acts on deadlines; one process at a time does, the others stand by. What waits for others outside goes beside the
+/// timers and not before them: a provider that hangs keeps no order from expiring.
 pub struct DeadlineRunner {
-    timers: Task,
-    refunds: Task,
+    actor: Arc<Actor>,
+    tasks: Vec<Task>,
 }
 
 impl DeadlineRunner {
     /// A runner that is ready to step.
-    pub fn new(ledger: Ledger, provider: Arc<dyn PaymentProvider>, config: DeadlineConfig) -> Self {
-        let actor = Arc::new(Actor { ledger, provider, config });
-        Self { timers: Task::new("deadline-timers", actor.clone()), refunds: Task::new("deadline-refunds", actor) }
+    pub fn new(parts: DeadlineParts) -> Self {
+        let actor = Arc::new(Actor(parts));
+        let task = |lease_name, kinds| Task::new(lease_name, kinds, actor.clone());
+        Self {
+            tasks: vec![
+                task("deadline-timers", &[ORDER_EXPIRY, LOCK_LAPSE]),
+                task("deadline-refunds", &[REFUND]),
+                task("deadline-payments", &[PAYMENT_QUERY]),
+                task("deadline-results", &[PAYMENT_RESULT]),
+            ],
+            actor,
+        }
     }
 
     /// Acts once on what is due.
     pub async fn step(&mut self) -> Result<DeadlineReport, DeadlineError> {
-        let timers = self.step_timers().await?;
-        let refunds = self.step_refunds().await?;
-        Ok(DeadlineReport {
-            is_standing_by: timers.is_standing_by && refunds.is_standing_by,
-            done: timers.done + refunds.done,
-            failed: timers.failed + refunds.failed,
-        })
+        let mut total = DeadlineReport { is_standing_by: true, ..DeadlineReport::default() };
+        for task in &mut self.tasks {
+            let report = task.step().await?;
+            total.is_standing_by &= report.is_standing_by;
+            total.done += report.done;
+            total.failed += report.failed;
+        }
+        Ok(total)
     }
 
     /// Acts on one deadline as a step does on one that is due, whether or not it still is there: so does a runner that was
     /// slow.
     pub async fn act_on(&self, kind: &'static str, key: String, due_at: DateTime<Utc>) -> DeadlineReport {
         let mut report = DeadlineReport::default();
-        for outcome in self.timers.actor.act_on_all(kind, vec![(key, due_at)]).await {
+        for outcome in self.actor.act_on_all(kind, vec![(key, due_at)]).await {
             report.count(kind, outcome);
         }
         report
     }
 
-    /// Acts until told to stop. Refunds wait for the payment provider, so they go beside the timers and not before them.
+    /// Acts until told to stop.
     pub async fn run(mut self, shutdown: CancellationToken) {
-        tokio::join!(self.timers.run(&[ORDER_EXPIRY, LOCK_LAPSE], &shutdown), self.refunds.run(&[REFUND], &shutdown));
-    }
-
-    async fn step_timers(&mut self) -> Result<DeadlineReport, DeadlineError> {
-        self.timers.step(&[ORDER_EXPIRY, LOCK_LAPSE]).await
-    }
-
-    async fn step_refunds(&mut self) -> Result<DeadlineReport, DeadlineError> {
-        self.refunds.step(&[REFUND]).await
+        future::join_all(self.tasks.iter_mut().map(|task| task.run(&shutdown))).await;
     }
 }
 
 /// Some kinds of deadlines, behind one lease.
 struct Task {
     lease_name: &'static str,
+    kinds: &'static [&'static str],
     holder: String,
     lease: Option<Lease>,
     actor: Arc<Actor>,
 }
 
 impl Task {
-    fn new(lease_name: &'static str, actor: Arc<Actor>) -> Self {
-        Self { lease_name, holder: Uuid::new_v4().to_string(), lease: None, actor }
+    fn new(lease_name: &'static str, kinds: &'static [&'static str], actor: Arc<Actor>) -> Self {
+        Self { lease_name, kinds, holder: Uuid::new_v4().to_string(), lease: None, actor }
     }
 
-    async fn run(&mut self, kinds: &[&'static str], shutdown: &CancellationToken) {
-        let poll_interval = Duration::from_millis(self.actor.config.poll_interval_ms);
+    async fn run(&mut self, shutdown: &CancellationToken) {
+        let poll_interval = Duration::from_millis(self.actor.0.config.poll_interval_ms);
         while !shutdown.is_cancelled() {
-            match self.step(kinds).await {
+            match self.step().await {
                 Ok(report) if report.done > 0 => continue,
                 Ok(_) => {}
                 Err(error) => tracing::warn!(%error, task = self.lease_name, "deadlines wait for the database"),
@@ -179,29 +204,46 @@ impl Task {
         }
         if let Some(lease) = self.lease.take() {
             // Only a courtesy to the next holder, who would otherwise wait for the lease to end.
-            lease.release(self.actor.ledger.pool()).await.ok();
+            lease.release(self.actor.0.ledger.pool()).await.ok();
         }
     }
 
-    async fn step(&mut self, kinds: &[&'static str]) -> Result<DeadlineReport, DeadlineError> {
+    async fn step(&mut self) -> Result<DeadlineReport, DeadlineError> {
         if !self.hold_lease().await? {
             return Ok(DeadlineReport { is_standing_by: true, ..DeadlineReport::default() });
         }
         let mut report = DeadlineReport::default();
-        for kind in kinds {
-            let limit = i64::from(self.actor.config.max_batch);
-            let due = read::due_deadlines(self.actor.ledger.pool(), kind, limit).await?;
-            for outcome in self.actor.act_on_all(kind, due).await {
+        for kind in self.kinds {
+            let limit = i64::from(self.actor.0.config.max_batch);
+            let due = read::due_deadlines(self.actor.0.ledger.pool(), kind, limit).await?;
+            for outcome in self.act(kind, due).await {
                 report.count(kind, outcome);
             }
         }
         Ok(report)
     }
 
+    /// Keeps the lease meanwhile: those who are called may take longer to answer than it lasts.
+    async fn act(&mut self, kind: &'static str, due: Due) -> Vec<Result<(), ActError>> {
+        let actor = self.actor.clone();
+        let mut acting = std::pin::pin!(actor.act_on_all(kind, due));
+        let renewal = Duration::from_millis(actor.0.config.lease_ttl_ms / 3);
+        loop {
+            tokio::select! {
+                outcomes = &mut acting => return outcomes,
+                () = tokio::time::sleep(renewal) => {
+                    if let Err(error) = self.hold_lease().await {
+                        tracing::warn!(%error, task = self.lease_name, "the lease may be lost; what was begun is finished");
+                    }
+                }
+            }
+        }
+    }
+
     /// The lease only spares double work: acting twice on one deadline has one effect.
     async fn hold_lease(&mut self) -> Result<bool, DeadlineError> {
-        let pool = self.actor.ledger.pool();
-        let ttl = Duration::from_millis(self.actor.config.lease_ttl_ms);
+        let pool = self.actor.0.ledger.pool();
+        let ttl = Duration::from_millis(self.actor.0.config.lease_ttl_ms);
         if let Some(lease) = &self.lease
             && lease.renew(pool, ttl).await?
         {
@@ -212,23 +254,22 @@ impl Task {
     }
 }
 
-struct Actor {
-    ledger: Ledger,
-    provider: Arc<dyn PaymentProvider>,
-    config: DeadlineConfig,
-}
-
+/// Deadlines of one kind: their keys, and since when they are due.
+type Due = Vec<(String, DateTime<Utc>)>;
 type Acting = BoxFuture<'static, Result<Committed<()>, CommandError>>;
 
+struct Actor(DeadlineParts);
+
 impl Actor {
-    async fn act_on_all(&self, kind: &'static str, due: Vec<(String, DateTime<Utc>)>) -> Vec<Result<(), ActError>> {
-        if kind == REFUND {
-            let refunds = due.into_iter().map(|(key, _)| self.settle(kind, key.clone(), self.refund(key).boxed()));
-            return stream::iter(refunds).buffer_unordered(self.config.max_concurrent_refunds).collect().await;
+    async fn act_on_all(&self, kind: &'static str, due: Due) -> Vec<Result<(), ActError>> {
+        if ![ORDER_EXPIRY, LOCK_LAPSE].contains(&kind) {
+            let calls: Vec<_> =
+                due.into_iter().map(|(key, _)| self.finish(kind, key.clone(), self.call(kind, key)).boxed()).collect();
+            return stream::iter(calls).buffer_unordered(self.0.config.max_concurrent_calls).collect().await;
         }
         // All are submitted before the first is awaited, so that they are committed together.
         let acting: Vec<_> = due.into_iter().map(|(key, due_at)| (self.submit(kind, &key, due_at), key)).collect();
-        future::join_all(acting.into_iter().map(|(acting, key)| self.settle(kind, key, acting))).await
+        future::join_all(acting.into_iter().map(|(acting, key)| self.finish(kind, key, acting))).await
     }
 
     fn submit(&self, kind: &str, key: &str, due_at: DateTime<Utc>) -> BoxFuture<'static, Result<(), ActError>> {
@@ -239,28 +280,36 @@ impl Actor {
     fn expire(&self, key: &str) -> Result<Acting, BadDeadlineKey> {
         let key: OrderExpiryKey = key.parse()?;
         let origin = Origin::of_deadline(&key.order_id);
-        Ok(commands::expire_order(&self.ledger, origin, key).boxed())
+        Ok(commands::expire_order(&self.0.ledger, origin, key).boxed())
     }
 
     fn lapse(&self, key: &str, due_at: DateTime<Utc>) -> Result<Acting, BadDeadlineKey> {
         let key: LockLapseKey = key.parse()?;
         let origin = Origin::of_deadline(&key.order_id);
-        Ok(commands::lapse_lock(&self.ledger, origin, key, due_at).boxed())
+        Ok(commands::lapse_lock(&self.0.ledger, origin, key, due_at).boxed())
+    }
+
+    async fn call(&self, kind: &str, key: String) -> Result<(), ActError> {
+        match kind {
+            REFUND => self.refund(key).await,
+            PAYMENT_QUERY => self.ask_about(key).await,
+            _ => self.tell_result(key).await,
+        }
     }
 
     /// A repeat after a crash asks the provider again, who knows the payment and gives back once.
     async fn refund(&self, key: String) -> Result<(), ActError> {
-        let key: RefundKey = key.parse()?;
-        let payment = self.ledger.load::<Payment>(key.payment_id.as_str()).await?.state.requested;
+        let key: PaymentKey = key.parse()?;
+        let payment = self.0.ledger.load::<Payment>(key.payment_id.as_str()).await?.state.requested;
         let captured =
             payment.ok_or(Rejection::from(PaymentRejection::NotFound)).map_err(CommandError::Rejected)?.captured;
-        let refund = self.provider.refund(&key.payment_id, captured).await?;
+        let refund = self.0.provider.refund(&key.payment_id, captured).await?;
         let origin = Origin::of_deadline(&key.order_id);
-        commands::complete_refund(&self.ledger, origin, key, refund.provider_reference).await?;
+        commands::complete_refund(&self.0.ledger, origin, key, refund.provider_reference).await?;
         Ok(())
     }
 
-    async fn settle(
+    async fn finish(
         &self,
         kind: &'static str,
         key: String,
@@ -270,22 +319,33 @@ impl Actor {
         if let Err(error) = &outcome
             && let Some(pause_ms) = self.pause_ms(error)
         {
-            let pause = TimeDelta::milliseconds(i64::from(pause_ms));
-            commands::postpone_deadline(&self.ledger, kind, key, pause).await?;
+            self.postpone(kind, key, TimeDelta::milliseconds(i64::from(pause_ms))).await?;
         }
         outcome
+    }
+
+    async fn postpone(&self, kind: &'static str, key: String, pause: TimeDelta) -> Result<(), ActError> {
+        commands::postpone_deadline(&self.0.ledger, kind, key, pause).await?;
+        Ok(())
     }
 
     /// How long to leave a deadline alone; nothing where the next step may well succeed.
     fn pause_ms(&self, error: &ActError) -> Option<u32> {
         match error {
-            ActError::Provider(ProviderError::Unavailable(_)) => Some(self.config.refund_retry_ms),
-            ActError::Provider(ProviderError::Refused { .. })
-            | ActError::Key(_)
-            | ActError::Command(CommandError::Rejected(_) | CommandError::Bug(_) | CommandError::Invalid { .. }) => {
-                Some(self.config.refused_retry_ms)
+            ActError::Provider(ProviderError::Unavailable(_) | ProviderError::CircuitOpen) => {
+                Some(self.0.config.provider_retry_ms)
             }
-            ActError::Command(_) | ActError::Store(_) => None,
+            ActError::Command(error) | ActError::UseCase(UseCaseError::Command(error)) => match error {
+                CommandError::Rejected(_) | CommandError::Bug(_) | CommandError::Invalid { .. } => {
+                    Some(self.0.config.refused_retry_ms)
+                }
+                _ => None,
+            },
+            ActError::Provider(ProviderError::Refused { .. }) | ActError::Key(_) => {
+                Some(self.0.config.refused_retry_ms)
+            }
+            ActError::UseCase(UseCaseError::Store(_)) | ActError::Store(_) | ActError::Result(_) => None,
+            ActError::UseCase(_) => Some(self.0.config.refused_retry_ms),
         }
     }
 }

@@ -3,7 +3,8 @@
 //! - [`commands`]: one use case a file, each one append; called by the API, by handlers and by deadlines alike.
 //! - [`handlers`]: the consumers that turn messages into use cases.
 //! - [`deadlines`]: orders that expire, locks that lapse, refunds that are owed.
-//! - [`provider`], [`sandbox`]: payments. [`contact`], [`templates`], [`senders`]: notifications.
+//! - [`provider`], [`sandbox`], [`payment_result`]: payments. [`circuit`]: leaving alone what does not answer.
+//! - [`contact`], [`templates`], [`senders`]: notifications.
 
 pub mod audit;
 pub mod catalogue;
@@ -13,6 +14,7 @@ pub mod contact;
 pub mod deadlines;
 pub mod handlers;
 pub mod ids;
+pub mod payment_result;
 pub mod policy;
 pub mod provider;
 pub mod sandbox;

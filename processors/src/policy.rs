@@ -9,6 +9,10 @@ pub struct Policy {
     pub lock_time_seconds: u32,
     /// A payment that starts with less than this left of its lock renews it (`payment.expected_seconds`).
     pub payment_expected_seconds: u32,
+    /// How long the provider may be silent before it is asked (`payment.query_after_seconds`).
+    pub payment_query_after_seconds: u32,
+    /// How long a payment may stay without an outcome before it is given up (`payment.give_up_after_seconds`).
+    pub payment_give_up_after_seconds: u32,
     /// Whether a confirmed order may be cancelled, with refund and return (`order.cancel_confirmed`).
     pub cancel_confirmed: bool,
 }
@@ -19,6 +23,8 @@ impl Default for Policy {
             order_expire_after_seconds: 900,
             lock_time_seconds: 300,
             payment_expected_seconds: 60,
+            payment_query_after_seconds: 30,
+            payment_give_up_after_seconds: 600,
             cancel_confirmed: false,
         }
     }
@@ -33,6 +39,11 @@ impl Policy {
     /// When a lock granted or renewed now lapses.
     pub fn lock_expires_at(&self, now: DateTime<Utc>) -> DateTime<Utc> {
         whole_milliseconds(now) + TimeDelta::seconds(i64::from(self.lock_time_seconds))
+    }
+
+    /// When the provider of a payment that starts now is asked for it, unless it has called back.
+    pub fn payment_queried_at(&self, now: DateTime<Utc>) -> DateTime<Utc> {
+        now + TimeDelta::seconds(i64::from(self.payment_query_after_seconds))
     }
 
     /// Whether a payment that starts now should not rely on what is left of its lock.

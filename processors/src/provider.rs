@@ -1,12 +1,18 @@
 //! The port to whoever moves the money.
 
+mod guarded;
 mod http;
 
 use async_trait::async_trait;
+use domain::payment::RequestedPayment;
 use domain::{Money, OrderId, PaymentId};
 use serde::{Deserialize, Serialize};
 
+pub use guarded::GuardedProvider;
 pub use http::{HttpProvider, HttpProviderConfig};
+
+/// The provider's name among the dependencies whose circuits are watched.
+pub const DEPENDENCY: &str = "payment_provider";
 
 /// A payment provider. Every call may be repeated: the payment's id is the idempotency key.
 #[async_trait]
@@ -29,6 +35,18 @@ pub struct StartPayment {
     pub payment_method: String,
 }
 
+impl StartPayment {
+    /// What is asked for a payment that was requested.
+    pub fn of(payment: &RequestedPayment) -> Self {
+        Self {
+            payment_id: payment.payment_id.clone(),
+            order_id: payment.order_id.clone(),
+            amount: payment.amount,
+            payment_method: payment.payment_method.clone(),
+        }
+    }
+}
+
 /// A payment as the provider tells it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -36,6 +54,12 @@ pub struct ProviderPayment {
     pub payment_id: PaymentId,
     pub status: ProviderStatus,
     pub provider_reference: String,
+    /// What was taken, where the provider says so: it must be what was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub amount: Option<Money>,
+    /// When it was settled, where the provider says so. Epoch milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paid_time: Option<i64>,
 }
 
 /// Where a payment is, in the provider's books.
@@ -84,12 +108,25 @@ pub enum CallbackStatus {
     Failed,
 }
 
+impl CallbackStatus {
+    /// The status as callbacks and SQL spell it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Succeeded => "SUCCEEDED",
+            Self::Failed => "FAILED",
+        }
+    }
+}
+
 /// Why the provider did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum ProviderError {
     /// No answer, or one that says "later": worth repeating.
     #[error("the payment provider is unavailable: {0}")]
     Unavailable(String),
+    /// It was not asked, because it has not answered others for a while: worth repeating later.
+    #[error("the payment provider is left alone, because it does not answer")]
+    CircuitOpen,
     /// A definite no: repeating the same call changes nothing.
     #[error("the payment provider refused with status {status}: {message}")]
     Refused { status: u16, message: String },

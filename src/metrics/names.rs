@@ -34,7 +34,9 @@ pub fn consumers_of(config: &Config) -> impl Iterator<Item = &'static (&'static 
 pub fn register(groups: &str) {
     api::register_metrics();
     processors::commands::register_metrics();
-    for dependency in ["smtp", "sms", "redis"] {
+    processors::deadlines::register_metrics();
+    processors::payment_result::register_metrics();
+    for dependency in [processors::provider::DEPENDENCY, "smtp", "sms", "redis"] {
         processors::circuit::register_metrics(dependency);
     }
     outbox_relay::metric::init();
@@ -91,7 +93,7 @@ mod tests {
     use super::*;
 
     /// Each name with its labels, in the order of the alphabet.
-    const PROMISED: [(&str, &[&str]); 32] = [
+    const PROMISED: [(&str, &[&str]); 34] = [
         ("ledger_broker_cpu_ratio", &[]),
         ("ledger_broker_disk_used_ratio", &[]),
         ("ledger_broker_memory_bytes", &[]),
@@ -111,6 +113,8 @@ mod tests {
         ("ledger_outbox_oldest_unsent_age_seconds", &[]),
         ("ledger_outbox_pending_messages", &["topic"]),
         ("ledger_payment_callbacks_total", &["outcome"]),
+        ("ledger_payment_queries_total", &["outcome"]),
+        ("ledger_payment_results_total", &["outcome"]),
         ("ledger_projection_events_total", &["projection"]),
         ("ledger_projection_lag_events", &["projection"]),
         ("ledger_projection_lag_seconds", &["projection"]),

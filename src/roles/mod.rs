@@ -1,6 +1,7 @@
 //! The long-running roles: each a process, each stopped by SIGTERM or Ctrl-C after finishing what it accepted.
 
 mod parts;
+mod payment;
 pub mod process;
 pub mod project;
 pub mod relay;
@@ -9,7 +10,7 @@ pub mod serve;
 use std::future::Future;
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use messaging::{Broker, RuntimeConfig};
 use metrics_exporter_prometheus::PrometheusHandle;
 use processors::Policy;
@@ -86,6 +87,8 @@ fn policy(config: &Config) -> Policy {
         order_expire_after_seconds: seconds(config.order.expire_after_seconds),
         lock_time_seconds: seconds(config.stock.lock_time_seconds),
         payment_expected_seconds: seconds(config.payment.expected_seconds),
+        payment_query_after_seconds: seconds(config.payment.query_after_seconds),
+        payment_give_up_after_seconds: seconds(config.payment.give_up_after_seconds),
         cancel_confirmed: config.order.cancel_confirmed,
     }
 }
@@ -102,4 +105,9 @@ fn consumer_config(config: &Config) -> RuntimeConfig {
 /// Where the REST interface answers.
 fn public_url(config: &Config) -> String {
     config.http.public_url.clone().unwrap_or_else(|| format!("http://{}", config.http.listen))
+}
+
+fn missing(key: &str) -> anyhow::Error {
+    let variable = key.to_uppercase().replace('.', "__");
+    anyhow!("configuration: {key} is missing: set LEDGER__{variable}, or start `order-ledger up`, which makes its own")
 }

@@ -7,22 +7,22 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use messaging::listen::{ListenConfig, listen};
 use processors::handlers::{CacheHandler, ProcessorParts};
+use processors::provider::PaymentProvider;
 use processors::senders::{
     EmailSender, Guarded, HttpSmsConfig, HttpSmsSender, LogOnly, SenderConfigError, SmsSender, SmtpConfig, SmtpSender,
 };
 use processors::stock_cache::{InProcessStockCache, RedisCacheConfig, RedisStockCache, StockCache};
 
-use super::process::provider;
 use super::{Environment, policy};
 use crate::config::Config;
 
-pub(super) fn processor_parts(config: &Config) -> anyhow::Result<ProcessorParts> {
+pub(super) fn processor_parts(config: &Config, provider: Arc<dyn PaymentProvider>) -> anyhow::Result<ProcessorParts> {
     Ok(ProcessorParts {
         email: email_sender(config)?,
         sms: sms_sender(config)?,
         stock_cache: shared_stock_cache(config)?,
         give_up_after: Duration::from_secs(config.notification.give_up_after_seconds),
-        ..ProcessorParts::new(policy(config), provider(config)?)
+        ..ProcessorParts::new(policy(config), provider)
     })
 }
 

@@ -1,21 +1,20 @@
 //! `order-ledger process`: the consumers that decide, and the deadlines. Start several to scale out.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use api::{IDEMPOTENCY_SCOPE_PREFIX, WEBHOOK_SCOPE_PREFIX};
 use event_store::Ledger;
 use event_store::housekeeping::{self, KeyRetention};
 use messaging::{ConsumerRuntime, INBOX_SCOPE_PREFIX, RuntimeConfig, dead_letter, inbox};
-use processors::deadlines::{DeadlineConfig, DeadlineRunner};
+use processors::deadlines::{DeadlineConfig, DeadlineParts, DeadlineRunner};
 use processors::handlers::{self, ProcessorParts};
-use processors::provider::{HttpProvider, HttpProviderConfig, PaymentProvider};
+use processors::payment_result;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::parts::processor_parts;
-use super::serve::provider_api_key;
-use super::{Environment, consumer_config, public_url, run_role};
+use super::payment::{provider, result_sender};
+use super::{Environment, consumer_config, run_role};
 use crate::commands::ledger_config;
 use crate::config::Config;
 use crate::exit::{Failure, Outcome};
@@ -57,7 +56,7 @@ fn process(
     let parts = ProcessorParts {
         // Side by side are the workers of the runtime, and each calls once at a time.
         max_concurrent_calls: 1,
-        ..processor_parts(config)?
+        ..processor_parts(config, provider(environment)?)?
     };
     for name in handlers::NAMES.iter().filter(|name| wanted(name)) {
         let Some(handler) = handlers::handler(name, ledger, &parts) else { continue };
@@ -70,7 +69,13 @@ fn process(
         tasks.spawn(consumer.run(environment.shutdown.clone()));
     }
     if wanted(DEADLINES) {
-        let runner = DeadlineRunner::new(ledger.clone(), parts.provider, DeadlineConfig::default());
+        let runner = DeadlineRunner::new(DeadlineParts {
+            ledger: ledger.clone(),
+            policy: parts.policy,
+            provider: parts.provider,
+            results: result_sender(config)?,
+            config: DeadlineConfig::default(),
+        });
         tasks.spawn(runner.run(environment.shutdown.clone()));
         tasks.spawn(keep_house(environment.pool.clone(), config.clone(), environment.shutdown.clone()));
     }
@@ -88,15 +93,6 @@ fn runtime_config(config: &Config, name: &str) -> RuntimeConfig {
     }
     let threads = &config.rocketmq.consumer;
     RuntimeConfig { min_workers: threads.consume_thread_min, max_workers: threads.consume_thread_max, ..shared }
-}
-
-pub(super) fn provider(config: &Config) -> anyhow::Result<Arc<dyn PaymentProvider>> {
-    let base = config.payment.provider_url.clone().unwrap_or_else(|| format!("{}/sandbox", public_url(config)));
-    let provider = HttpProviderConfig {
-        request_timeout_ms: config.payment.provider_timeout_ms,
-        ..HttpProviderConfig::new(format!("{base}/v1/payments"), provider_api_key(config)?)
-    };
-    Ok(Arc::new(HttpProvider::new(provider)?))
 }
 
 /// Forgets keys that nothing can be sent again under, and dead letters that were done with long ago.
@@ -126,6 +122,9 @@ async fn keep_house(pool: sqlx::PgPool, config: Config, shutdown: CancellationTo
         }
         if let Err(error) = dead_letter::forget_resolved(&pool, dead_letter_retention, FORGOTTEN_AT_ONCE).await {
             tracing::warn!(%error, "old dead letters stay for now");
+        }
+        if let Err(error) = payment_result::forget_older_than(&pool, inbox_retention, FORGOTTEN_AT_ONCE).await {
+            tracing::warn!(%error, "old records of told results stay for now");
         }
     }
 }

@@ -3,20 +3,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use api::auth::TokenKey;
 use api::{ApiConfig, ApiParts, ApiState, ConsumerGroup, MetricsText, RateLimit};
 use domain::Mode;
 use event_store::Ledger;
 use messaging::{Topic, consumer_group};
 use processors::handlers;
+use processors::provider::PaymentProvider;
 use processors::sandbox::{self, Sandbox, SandboxConfig};
 use rollout::{InstanceMode, Rollout, RolloutConfig, SampleConfig, Thresholds};
 use tokio::net::TcpListener;
 
 use super::parts::{processor_parts, stock_cache};
-use super::process::provider;
-use super::{Environment, policy, public_url, run_role};
+use super::payment::{callback_secret, provider, provider_api_key, result_callback_hosts};
+use super::{Environment, missing, policy, public_url, run_role};
 use crate::commands::{ledger_config, pool};
 use crate::config::{self, Config};
 use crate::exit::Outcome;
@@ -36,7 +37,7 @@ async fn serve(environment: Environment) -> anyhow::Result<()> {
         .with_context(|| format!("cannot listen on {listen}: set LEDGER__HTTP__LISTEN to a free address"))?;
     let ledger = Ledger::start(environment.pool.clone(), ledger_config(config)).await?;
     let (rollout, watcher) = rollout::start(environment.pool.clone(), rollout_config(config)).await?;
-    let state = ApiState::new(parts(&environment, ledger.clone(), rollout).await?, api_config(config))?;
+    let state = ApiState::new(parts(&environment, ledger.clone(), rollout).await?, api_config(config)?)?;
     let watching = tokio::spawn(watcher.run(environment.shutdown.clone()));
     let mut router = api::router(state);
     let mut settling = None;
@@ -58,13 +59,14 @@ async fn serve(environment: Environment) -> anyhow::Result<()> {
 async fn parts(environment: &Environment, ledger: Ledger, rollout: Rollout) -> anyhow::Result<ApiParts> {
     let config = &environment.config;
     let token_key = config.auth.token_key.as_ref().ok_or_else(|| missing("auth.token_key"))?;
+    let provider = provider(environment)?;
     Ok(ApiParts {
-        consumers: consumers(config, &ledger)?,
+        consumers: consumers(config, &ledger, provider.clone())?,
         ledger,
         queries: pool(config).await?,
         token_key: TokenKey::from_secret(token_key.as_bytes())?,
         payment_callback_secret: callback_secret(config)?,
-        provider: provider(config)?,
+        provider,
         rollout,
         broker: Some(environment.broker.clone()),
         stock_cache: stock_cache(environment)?,
@@ -74,8 +76,12 @@ async fn parts(environment: &Environment, ledger: Ledger, rollout: Rollout) -> a
 }
 
 /// All consumers, for their lag; those that decide can redrive their dead letters from here.
-fn consumers(config: &Config, ledger: &Ledger) -> anyhow::Result<Vec<ConsumerGroup>> {
-    let parts = processor_parts(config)?;
+fn consumers(
+    config: &Config,
+    ledger: &Ledger,
+    provider: Arc<dyn PaymentProvider>,
+) -> anyhow::Result<Vec<ConsumerGroup>> {
+    let parts = processor_parts(config, provider)?;
     let group = |(name, topics): &(&'static str, &'static [Topic])| ConsumerGroup {
         name,
         group: consumer_group(&config.rocketmq.consumer.group, name),
@@ -85,19 +91,19 @@ fn consumers(config: &Config, ledger: &Ledger) -> anyhow::Result<Vec<ConsumerGro
     Ok(consumers_of(config).map(group).collect())
 }
 
-fn api_config(config: &Config) -> ApiConfig {
-    ApiConfig {
+fn api_config(config: &Config) -> anyhow::Result<ApiConfig> {
+    Ok(ApiConfig {
         max_body_bytes: config.http.max_body_bytes,
         request_timeout_ms: config.http.request_timeout_ms,
         max_in_flight_requests: config.http.max_concurrent_requests,
         rate_limit: rate_limit(config),
         max_quantity: config.order.max_quantity,
         policy: policy(config),
-        callback_url: callback_url(config),
+        result_callback_hosts: result_callback_hosts(config)?,
         sync_payment_wait_ms: config.payment.sync_wait_ms,
         max_waiting_payments: config.payment.max_sync_waits,
         ..ApiConfig::default()
-    }
+    })
 }
 
 fn rollout_config(config: &Config) -> RolloutConfig {
@@ -146,20 +152,6 @@ fn metrics_text(environment: &Environment) -> MetricsText {
     })
 }
 
-pub(super) fn callback_secret(config: &Config) -> anyhow::Result<String> {
-    config.payment.callback_secret.clone().ok_or_else(|| missing("payment.callback_secret"))
-}
-
-/// The sandbox is ours, so both sides know the callback secret.
-pub(super) fn provider_api_key(config: &Config) -> anyhow::Result<String> {
-    config.payment.provider_api_key.clone().map_or_else(|| callback_secret(config), Ok)
-}
-
 fn callback_url(config: &Config) -> String {
     format!("{}/v1/payments/callback", public_url(config))
-}
-
-fn missing(key: &str) -> anyhow::Error {
-    let variable = key.to_uppercase().replace('.', "__");
-    anyhow!("configuration: {key} is missing: set LEDGER__{variable}, or start `order-ledger up`, which makes its own")
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::deadline_kind::REFUND;
 use super::effects::{change_fulfilment, change_order, change_stock, clear_order_expiry, compensate, placed};
-use super::refund::RefundKey;
+use super::payment_key::PaymentKey;
 use super::steps::{Step, hand_on};
 use super::{Origin, UseCaseError, answer, measured};
 use crate::policy::Policy;
@@ -118,7 +118,7 @@ fn give_back(
         change_stock(uow, order.ticket_type_id, give_back)?;
         change_fulfilment(uow, order_id, FulfilmentCommand::RecordCompensated { lock_id })?;
     }
-    let key = RefundKey { order_id: order_id.clone(), payment_id: payment_id.clone() };
+    let key = PaymentKey { order_id: order_id.clone(), payment_id: payment_id.clone() };
     let due_at = uow.now();
     uow.set_deadline(Deadline { kind: REFUND, key: key.to_string(), due_at });
     Ok(Cancellation::RefundStarted)

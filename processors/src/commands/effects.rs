@@ -3,17 +3,19 @@
 use domain::fulfilment::Tickets;
 use domain::order::PlacedOrder;
 use domain::{
-    Fulfilment, FulfilmentCommand, LockId, Order, OrderCommand, OrderEvent, OrderId, OrderRejection, Stock,
-    StockCommand, StockEvent, StockRejection, TicketTypeId,
+    Fulfilment, FulfilmentCommand, LockId, Order, OrderCommand, OrderEvent, OrderId, OrderRejection, Payment,
+    PaymentCommand, Stock, StockCommand, StockEvent, StockRejection, TicketTypeId,
 };
 use event_store::{Deadline, Refusal, UnitOfWork};
 use messaging::message::{OrderStatusUpdate, StockRollback, StockSync};
 use messaging::{MessageData, outbox_message};
 
-use super::deadline_kind::{LOCK_LAPSE, ORDER_EXPIRY};
+use super::deadline_kind::{LOCK_LAPSE, ORDER_EXPIRY, PAYMENT_QUERY, PAYMENT_RESULT};
 use super::expire_order::OrderExpiryKey;
 use super::lapse_lock::LockLapseKey;
+use super::payment_key::{PaymentKey, PaymentResultKey};
 use super::steps::hand_on;
+use crate::provider::CallbackStatus;
 
 /// Sends a message with the event decided last.
 pub fn publish<D: MessageData>(uow: &mut UnitOfWork<'_>, data: &D) -> Result<(), Refusal> {
@@ -119,6 +121,35 @@ pub fn clear_order_expiry(uow: &mut UnitOfWork<'_>, order_id: &OrderId) -> Resul
     let key = OrderExpiryKey::from(placed(uow, order_id)?);
     uow.clear_deadline(ORDER_EXPIRY, &key.to_string());
     Ok(())
+}
+
+/// No money was taken: the order may be paid anew, unless it has ended. False where the payment had an outcome before.
+pub fn fail_payment(uow: &mut UnitOfWork<'_>, key: &PaymentKey, reason: &str) -> Result<bool, Refusal> {
+    let fail = PaymentCommand::Fail { reason: reason.to_owned() };
+    if uow.handle::<Payment>(key.payment_id.as_str(), fail)?.is_empty() {
+        return Ok(false);
+    }
+    let fail = OrderCommand::FailPayment { payment_id: key.payment_id.clone(), reason: reason.to_owned() };
+    change_order(uow, &key.order_id, fail)?;
+    conclude_payment(uow, key, CallbackStatus::Failed)?;
+    Ok(true)
+}
+
+/// The payment has an outcome: the provider need not be asked, and whoever wanted to know is told.
+pub fn conclude_payment(uow: &mut UnitOfWork<'_>, key: &PaymentKey, status: CallbackStatus) -> Result<(), Refusal> {
+    clear_payment_query(uow, key);
+    let payment = uow.state::<Payment>(key.payment_id.as_str())?.requested.as_ref();
+    if payment.is_some_and(|payment| payment.callback_url.is_some()) {
+        let key = PaymentResultKey { payment: key.clone(), status };
+        let due_at = uow.now();
+        uow.set_deadline(Deadline { kind: PAYMENT_RESULT, key: key.to_string(), due_at });
+    }
+    Ok(())
+}
+
+/// The provider need not be asked any more how the payment ended.
+pub fn clear_payment_query(uow: &mut UnitOfWork<'_>, key: &PaymentKey) {
+    uow.clear_deadline(PAYMENT_QUERY, &key.to_string());
 }
 
 fn tell_stock(uow: &mut UnitOfWork<'_>, ticket_type_id: TicketTypeId) -> Result<(), Refusal> {

@@ -10,12 +10,13 @@ use metrics::{counter, describe_counter, describe_histogram, histogram};
 const COMMANDS: &str = "ledger_commands_total";
 const DURATION: &str = "ledger_command_duration_seconds";
 
-const NAMES: [&str; 18] = [
+const NAMES: [&str; 19] = [
     "place_order",
     "begin_fulfilment",
     "lock_stock",
     "start_payment",
     "settle_payment",
+    "give_up_payment",
     "deduct_stock",
     "cancel_order",
     "compensate_cancelled",

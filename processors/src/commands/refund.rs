@@ -1,28 +1,18 @@
-use std::fmt;
 use std::future::Future;
-use std::str::FromStr;
 
-use chrono::TimeDelta;
-use domain::{Fulfilment, FulfilmentCommand, Order, OrderCommand, OrderId, Payment, PaymentCommand, PaymentId};
-use event_store::{Command, CommandError, Committed, Deadline, Ledger, Metadata, Refusal, UnitOfWork};
+use domain::{Fulfilment, FulfilmentCommand, Order, OrderCommand, Payment, PaymentCommand};
+use event_store::{CommandError, Committed, Ledger, Refusal, UnitOfWork};
 
 use super::deadline_kind::REFUND;
 use super::effects::{change_fulfilment, change_order};
+use super::payment_key::PaymentKey;
 use super::{Origin, measured};
-use crate::deadlines::BadDeadlineKey;
-
-/// Which payment is to be given back. As text, `<orderId>/<paymentId>`, it is the deadline's key.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RefundKey {
-    pub order_id: OrderId,
-    pub payment_id: PaymentId,
-}
 
 /// Writes down that the provider gave the money back.
 pub fn complete_refund(
     ledger: &Ledger,
     origin: Origin,
-    key: RefundKey,
+    key: PaymentKey,
     provider_reference: String,
 ) -> impl Future<Output = Result<Committed<()>, CommandError>> + Send + use<> {
     let mode = origin.mode();
@@ -35,21 +25,7 @@ pub fn complete_refund(
     measured("complete_refund", mode, completing)
 }
 
-/// Leaves a deadline alone for a while: it could not be acted on.
-pub fn postpone_deadline(
-    ledger: &Ledger,
-    kind: &'static str,
-    key: String,
-    pause: TimeDelta,
-) -> impl Future<Output = Result<Committed<()>, CommandError>> + Send + use<> {
-    ledger.submit(Command::new(Metadata::default()), move |uow| {
-        let due_at = uow.now() + pause;
-        uow.set_deadline(Deadline { kind, key: key.clone(), due_at });
-        Ok(())
-    })
-}
-
-fn complete(uow: &mut UnitOfWork<'_>, key: &RefundKey, provider_reference: &str) -> Result<(), Refusal> {
+fn complete(uow: &mut UnitOfWork<'_>, key: &PaymentKey, provider_reference: &str) -> Result<(), Refusal> {
     uow.clear_deadline(REFUND, &key.to_string());
     let complete = PaymentCommand::CompleteRefund { provider_reference: provider_reference.to_owned() };
     if uow.handle::<Payment>(key.payment_id.as_str(), complete)?.is_empty() {
@@ -57,22 +33,4 @@ fn complete(uow: &mut UnitOfWork<'_>, key: &RefundKey, provider_reference: &str)
     }
     change_order(uow, &key.order_id, OrderCommand::CompleteRefund { payment_id: key.payment_id.clone() })?;
     change_fulfilment(uow, &key.order_id, FulfilmentCommand::RecordRefund { payment_id: key.payment_id.clone() })
-}
-
-impl fmt::Display for RefundKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.order_id, self.payment_id)
-    }
-}
-
-impl FromStr for RefundKey {
-    type Err = BadDeadlineKey;
-
-    fn from_str(key: &str) -> Result<Self, Self::Err> {
-        let (order_id, payment_id) = key.split_once('/').ok_or_else(|| BadDeadlineKey::new(key))?;
-        Ok(Self {
-            order_id: OrderId::parse(order_id).map_err(|_| BadDeadlineKey::new(key))?,
-            payment_id: PaymentId::parse(payment_id).map_err(|_| BadDeadlineKey::new(key))?,
-        })
-    }
 }

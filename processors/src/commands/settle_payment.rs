@@ -9,10 +9,11 @@ use messaging::message::StockDeduct;
 
 use super::deadline_kind::REFUND;
 use super::effects::{
-    change_fulfilment, change_order, change_stock, change_stock_quietly, clear_lock_lapse, clear_order_expiry, placed,
+    change_fulfilment, change_order, change_stock, change_stock_quietly, clear_lock_lapse, clear_order_expiry,
+    conclude_payment, fail_payment, placed,
 };
 use super::lapse_lock::LockLapseKey;
-use super::refund::RefundKey;
+use super::payment_key::PaymentKey;
 use super::steps::hand_on;
 use super::{Origin, UseCaseError, measured};
 use crate::ids;
@@ -32,6 +33,8 @@ pub enum Settlement {
     Failed,
     /// Known before, or overtaken: it changed nothing.
     NoEffect,
+    /// This very callback was taken in before.
+    Repeated,
 }
 
 /// Takes in what the provider says of a payment. A repeat of the callback changes nothing.
@@ -54,7 +57,7 @@ pub async fn settle_payment(
         .read::<Fulfilment>(order.order_id.as_str());
     let settling = ledger.submit(command, move |uow| news.settle(uow));
     match measured("settle_payment", mode, settling).await {
-        Err(CommandError::Duplicate(_)) => Ok(Committed { value: Settlement::NoEffect, position: None }),
+        Err(CommandError::Duplicate(_)) => Ok(Committed { value: Settlement::Repeated, position: None }),
         outcome => outcome.map_err(UseCaseError::of_settlement),
     }
 }
@@ -110,6 +113,7 @@ impl News {
         let record = FulfilmentCommand::RecordCapture { payment_id: self.payment_id().clone(), refund_owed };
         change_fulfilment(uow, self.order_id(), record)?;
         clear_order_expiry(uow, self.order_id())?;
+        conclude_payment(uow, &self.key(), CallbackStatus::Succeeded)?;
         match lock_id {
             Some(lock_id) => self.ask_to_deduct(uow, lock_id),
             None => self.start_refund(uow),
@@ -175,20 +179,18 @@ impl News {
     fn start_refund(&self, uow: &mut UnitOfWork<'_>) -> Result<Settlement, Refusal> {
         let start = PaymentCommand::StartRefund { reason: "no_tickets".to_owned() };
         uow.handle::<Payment>(self.payment_id().as_str(), start)?;
-        let key = RefundKey { order_id: self.order_id().clone(), payment_id: self.payment_id().clone() };
         let due_at = uow.now();
-        uow.set_deadline(Deadline { kind: REFUND, key: key.to_string(), due_at });
+        uow.set_deadline(Deadline { kind: REFUND, key: self.key().to_string(), due_at });
         Ok(Settlement::RefundStarted)
     }
 
     fn fail(&self, uow: &mut UnitOfWork<'_>) -> Result<Settlement, Refusal> {
-        let fail = PaymentCommand::Fail { reason: DECLINED.to_owned() };
-        if uow.handle::<Payment>(self.payment_id().as_str(), fail)?.is_empty() {
-            return Ok(Settlement::NoEffect);
-        }
-        let fail = OrderCommand::FailPayment { payment_id: self.payment_id().clone(), reason: DECLINED.to_owned() };
-        change_order(uow, self.order_id(), fail)?;
-        Ok(Settlement::Failed)
+        let is_news = fail_payment(uow, &self.key(), DECLINED)?;
+        Ok(if is_news { Settlement::Failed } else { Settlement::NoEffect })
+    }
+
+    fn key(&self) -> PaymentKey {
+        PaymentKey { order_id: self.order_id().clone(), payment_id: self.payment_id().clone() }
     }
 
     fn order_id(&self) -> &OrderId {

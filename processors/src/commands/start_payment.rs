@@ -4,11 +4,13 @@ use domain::{
     Fulfilment, FulfilmentCommand, LockId, Mode, Money, Order, OrderCommand, OrderId, Payment, PaymentCommand,
     PaymentId, Rejection, Stock, StockCommand, StockRejection,
 };
-use event_store::{CommandError, Committed, Ledger, Refusal, UnitOfWork};
+use event_store::{CommandError, Committed, Deadline, Ledger, Refusal, UnitOfWork};
 use messaging::message::OrderPayment;
 use serde::{Deserialize, Serialize};
 
+use super::deadline_kind::PAYMENT_QUERY;
 use super::effects::{change_fulfilment, change_order, change_stock, placed, publish, set_lock_lapse};
+use super::payment_key::PaymentKey;
 use super::{Origin, UseCaseError, answer, measured};
 use crate::ids;
 use crate::policy::Policy;
@@ -17,6 +19,7 @@ use crate::policy::Policy;
 #[derive(Debug, Clone)]
 pub struct StartPayment {
     pub payment_method: String,
+    /// Whom to tell how it ended, besides the user.
     pub callback_url: Option<String>,
 }
 
@@ -87,6 +90,7 @@ impl Attempt {
             Some(lock_id) => self.renew_if_short(uow, &order, &lock_id)?,
             None => self.lock_again(uow, &order)?,
         }
+        self.ask_if_silent(uow, &order);
         let new_payment = NewPayment {
             payment_id: self.payment_id.clone(),
             order_id: order.order_id,
@@ -133,6 +137,13 @@ impl Attempt {
             callback_url: self.request.callback_url.clone(),
         };
         publish(uow, &ask_provider)
+    }
+
+    /// Set before the provider is called, so that no crash and no lost message leaves a payment that nobody asks for.
+    fn ask_if_silent(&self, uow: &mut UnitOfWork<'_>, order: &PlacedOrder) {
+        let key = PaymentKey { order_id: order.order_id.clone(), payment_id: self.payment_id.clone() };
+        let due_at = self.policy.payment_queried_at(uow.now());
+        uow.set_deadline(Deadline { kind: PAYMENT_QUERY, key: key.to_string(), due_at });
     }
 
     /// The clock only hints that a lock may not last; whether it is live is the stock's to say.

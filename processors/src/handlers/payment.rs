@@ -66,7 +66,7 @@ impl Handler for PaymentHandler {
 
 fn not_started(error: ProviderError) -> HandleError {
     match error {
-        ProviderError::Unavailable(_) => HandleError::Transient(error.to_string()),
+        ProviderError::Unavailable(_) | ProviderError::CircuitOpen => HandleError::Transient(error.to_string()),
         ProviderError::Refused { .. } => HandleError::Failed(error.to_string()),
     }
 }

@@ -56,7 +56,8 @@ pub async fn start(
 /// A payment as it stands.
 pub async fn find(pool: &PgPool, payment_id: &str) -> Result<Option<ProviderPayment>, sqlx::Error> {
     let row: Option<PaymentRow> = sqlx::query_as(
-        "SELECT payment_id, status, provider_reference FROM processing.sandbox_payment WHERE payment_id = $1",
+        "SELECT payment_id, amount, status, provider_reference, settled_at
+         FROM processing.sandbox_payment WHERE payment_id = $1",
     )
     .bind(payment_id)
     .fetch_optional(pool)
@@ -107,8 +108,10 @@ pub async fn record(pool: &PgPool, outcomes: &[AttemptOutcome]) -> Result<(), sq
 #[derive(sqlx::FromRow)]
 struct PaymentRow {
     payment_id: String,
+    amount: Decimal,
     status: String,
     provider_reference: String,
+    settled_at: Option<DateTime<Utc>>,
 }
 
 impl PaymentRow {
@@ -118,8 +121,13 @@ impl PaymentRow {
             "FAILED" => ProviderStatus::Failed,
             _ => ProviderStatus::Pending,
         };
-        let payment_id = decoded(PaymentId::parse(&self.payment_id))?;
-        Ok(ProviderPayment { payment_id, status, provider_reference: self.provider_reference })
+        Ok(ProviderPayment {
+            payment_id: decoded(PaymentId::parse(&self.payment_id))?,
+            status,
+            provider_reference: self.provider_reference,
+            amount: Some(decoded(Money::try_from(self.amount))?),
+            paid_time: self.settled_at.map(|settled_at| settled_at.timestamp_millis()),
+        })
     }
 }
 

@@ -8,4 +8,4 @@ SET payment_id = known.payment_id
 WHERE known.order_id = excluded.order_id
   AND known.amount = excluded.amount
   AND known.payment_method = excluded.payment_method
-RETURNING payment_id, status, provider_reference
+RETURNING payment_id, amount, status, provider_reference, settled_at

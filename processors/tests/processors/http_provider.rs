@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{Request, State};
-use axum::http::{Method, StatusCode, header};
+use axum::extract::State;
+use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use domain::{Money, OrderId, PaymentId};
 use processors::provider::{
@@ -67,11 +67,11 @@ impl Bank {
     }
 }
 
-async fn answer(State(bank): State<Bank>, request: Request) -> Response {
-    let text = |name: &str| request.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+async fn answer(State(bank): State<Bank>, method: Method, uri: Uri, headers: HeaderMap) -> Response {
+    let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap().to_owned());
     bank.asked.lock().unwrap().push(Asked {
-        method: request.method().clone(),
-        path: request.uri().path().to_owned(),
+        method,
+        path: uri.path().to_owned(),
         idempotency_key: text("idempotency-key"),
         authorization: text("authorization").unwrap_or_default(),
     });

@@ -1,9 +1,19 @@
-use domain::payment::PaymentStatus;
-use domain::{Money, OrderStatus};
-use processors::commands::Settlement;
-use processors::provider::CallbackStatus::{Failed, Succeeded};
+use std::sync::Arc;
 
-use crate::support::{Shop, code};
+use async_trait::async_trait;
+use domain::payment::PaymentStatus;
+use domain::{Money, OrderStatus, PaymentId};
+use event_store::Ledger;
+use messaging::{Effect, Topic};
+use processors::Policy;
+use processors::commands::{self, Origin, Settlement};
+use processors::handlers::{self, ProcessorParts};
+use processors::provider::CallbackStatus::{Failed, Succeeded};
+use processors::provider::{
+    PaymentCallback, PaymentProvider, ProviderError, ProviderPayment, ProviderRefund, ProviderStatus, StartPayment,
+};
+
+use crate::support::{Shop, code, provider_payment};
 
 #[tokio::test]
 async fn an_order_is_payable_once_its_tickets_are_held_and_once_at_a_time() {
@@ -67,9 +77,9 @@ async fn a_callback_delivered_again_changes_nothing() {
     let callback = shop.callback(&order_id, &payment_id, Succeeded).await;
     assert_eq!(shop.call_back_with(callback.clone(), Some("msg_1")).await.unwrap(), Settlement::Paid);
     let head = shop.head().await;
-    for webhook_id in ["msg_1", "msg_2"] {
+    for (webhook_id, settlement) in [("msg_1", Settlement::Repeated), ("msg_2", Settlement::NoEffect)] {
         let repeated = shop.call_back_with(callback.clone(), Some(webhook_id)).await.unwrap();
-        assert_eq!(repeated, Settlement::NoEffect, "{webhook_id}");
+        assert_eq!(repeated, settlement, "{webhook_id}");
     }
     assert_eq!(shop.head().await, head);
 }
@@ -96,6 +106,53 @@ async fn a_callback_that_does_not_fit_is_refused_and_the_payment_stays_open() {
     assert_eq!(shop.call_back(&order_id, &payment_id, Succeeded).await.unwrap(), Settlement::Paid);
 }
 
+/// A provider so quick that its callback is there before its answer.
+struct Quick {
+    ledger: Ledger,
+    policy: Policy,
+}
+
+#[async_trait]
+impl PaymentProvider for Quick {
+    async fn start(&self, payment: &StartPayment) -> Result<ProviderPayment, ProviderError> {
+        let callback = PaymentCallback {
+            payment_id: payment.payment_id.clone(),
+            order_id: payment.order_id.clone(),
+            status: Succeeded,
+            amount: payment.amount,
+            provider_reference: "quick".to_owned(),
+            paid_time: 1_701_388_800_000,
+        };
+        let settled = commands::settle_payment(&self.ledger, &self.policy, Origin::default(), callback).await.unwrap();
+        assert_eq!(settled.value, Settlement::Paid);
+        Ok(provider_payment(&payment.payment_id, ProviderStatus::Pending))
+    }
+
+    async fn query(&self, payment_id: &PaymentId) -> Result<ProviderPayment, ProviderError> {
+        Ok(provider_payment(payment_id, ProviderStatus::Succeeded))
+    }
+
+    async fn refund(&self, _: &PaymentId, _: Money) -> Result<ProviderRefund, ProviderError> {
+        Err(ProviderError::Unavailable("nothing is owed".to_owned()))
+    }
+}
+
+#[tokio::test]
+async fn a_callback_may_come_before_the_answer_to_the_request() {
+    let mut shop = Shop::open(10).await;
+    let order_id = shop.place_and_lock(1).await;
+    let payment_id = shop.pay(&order_id).await.unwrap();
+    let quick = Quick { ledger: shop.ledger.clone(), policy: shop.policy.clone() };
+    let parts = ProcessorParts { provider: Arc::new(quick), ..shop.parts.clone() };
+    let handler = handlers::handler("payment", &shop.ledger, &parts).unwrap();
+    let message = [shop.take_one(Topic::OrderPayment).await];
+    assert_eq!(handler.handle(&message).await, [Ok(Effect::Applied)]);
+    assert_eq!(handler.handle(&message).await, [Ok(Effect::Duplicate)], "delivered again, nobody is asked again");
+    shop.deliver_all().await;
+    assert_eq!(shop.payment_status(&payment_id).await, PaymentStatus::Succeeded);
+    assert_eq!(shop.status(&order_id).await, OrderStatus::Confirmed);
+}
+
 #[tokio::test]
 async fn a_refund_waits_for_a_provider_that_is_away() {
     let mut shop = Shop::open(10).await;
@@ -104,12 +161,12 @@ async fn a_refund_waits_for_a_provider_that_is_away() {
     shop.cancel(&order_id).await.unwrap();
     shop.call_back(&order_id, &payment_id, Succeeded).await.unwrap();
 
-    shop.provider.is_down.store(true, std::sync::atomic::Ordering::SeqCst);
+    shop.provider.go_away();
     shop.fail_deadlines().await;
     assert_eq!(shop.status(&order_id).await, OrderStatus::Refunding);
     assert_eq!(shop.deadlines("refund").await, 1);
 
-    shop.provider.is_down.store(false, std::sync::atomic::Ordering::SeqCst);
+    shop.provider.come_back();
     shop.let_time_pass("refund").await;
     assert_eq!(shop.status(&order_id).await, OrderStatus::Refunded);
     assert_eq!(shop.provider.refunds(), [payment_id]);

@@ -1,10 +1,4 @@
-use std::sync::{Arc, Mutex};
-
-use axum::Router;
-use axum::body::Bytes;
-use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
-use axum::routing::post;
+use axum::http::StatusCode;
 use domain::{Money, OrderId, PaymentId};
 use processors::provider::{
     CallbackStatus, HttpProvider, HttpProviderConfig, PaymentCallback, PaymentProvider, ProviderError, ProviderStatus,
@@ -14,9 +8,9 @@ use processors::sandbox::{self, Sandbox, SandboxConfig};
 use sqlx::PgPool;
 use standardwebhooks::Webhook;
 
-use crate::support::migrated_pool;
+use crate::receiver::{Receiver, serve};
+use crate::support::{SECRET, install_crypto, migrated_pool};
 
-const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const API_KEY: &str = "sandbox-key";
 
 #[tokio::test]
@@ -36,7 +30,9 @@ async fn a_payment_is_settled_and_called_back_signed() {
     assert_eq!(callback.status, CallbackStatus::Succeeded);
     assert_eq!(callback.order_id, payment.order_id);
     assert_eq!(callback.provider_reference, started.provider_reference);
-    assert_eq!(bank.provider.query(&payment.payment_id).await.unwrap().status, ProviderStatus::Succeeded);
+    let asked = bank.provider.query(&payment.payment_id).await.unwrap();
+    assert_eq!(asked.status, ProviderStatus::Succeeded);
+    assert_eq!((asked.amount, asked.paid_time), (Some(payment.amount), Some(callback.paid_time)));
 }
 
 #[tokio::test]
@@ -150,8 +146,7 @@ impl Bank {
         install_crypto();
         let pool = migrated_pool().await;
         let receiver = Receiver::default();
-        let callbacks = Router::new().route("/v1/payments/callback", post(receive)).with_state(receiver.clone());
-        let callback_url = format!("{}/v1/payments/callback", serve(callbacks).await);
+        let callback_url = format!("{}/v1/payments/callback", serve(receiver.router("/v1/payments/callback")).await);
         let config = SandboxConfig { settle_delay_ms: 1, ..SandboxConfig::new(callback_url, SECRET, API_KEY) };
         let sandbox = Sandbox::new(pool.clone(), config.clone()).unwrap();
         let payments_url = format!("{}/sandbox/v1/payments", serve(sandbox::router(sandbox.clone())).await);
@@ -180,41 +175,6 @@ async fn settle(sandbox: &Sandbox, receiver: &Receiver, callbacks: usize) {
     }
 }
 
-#[derive(Clone, Default)]
-struct Receiver {
-    calls: Arc<Mutex<Vec<Call>>>,
-    answers: Arc<Mutex<Vec<StatusCode>>>,
-}
-
-#[derive(Clone)]
-struct Call {
-    headers: HeaderMap,
-    body: Bytes,
-}
-
-impl Receiver {
-    fn answer_with(&self, answers: impl IntoIterator<Item = StatusCode>) {
-        self.answers.lock().unwrap().extend(answers);
-    }
-
-    fn calls(&self) -> Vec<Call> {
-        self.calls.lock().unwrap().clone()
-    }
-}
-
-async fn receive(State(receiver): State<Receiver>, headers: HeaderMap, body: Bytes) -> StatusCode {
-    receiver.calls.lock().unwrap().push(Call { headers, body });
-    let mut answers = receiver.answers.lock().unwrap();
-    if answers.is_empty() { StatusCode::NO_CONTENT } else { answers.remove(0) }
-}
-
-async fn serve(router: Router) -> String {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move { axum::serve(listener, router).await });
-    format!("http://{address}")
-}
-
 fn payment(payment_id: &str, payment_method: &str) -> StartPayment {
     StartPayment {
         payment_id: PaymentId::parse(payment_id).unwrap(),
@@ -222,9 +182,4 @@ fn payment(payment_id: &str, payment_method: &str) -> StartPayment {
         amount: Money::parse("299.00").unwrap(),
         payment_method: payment_method.to_owned(),
     }
-}
-
-fn install_crypto() {
-    // Another test of this process may have been first.
-    rustls::crypto::ring::default_provider().install_default().ok();
 }

@@ -19,8 +19,9 @@ use processors::catalogue::Catalogue;
 use processors::commands::{
     self, Cancellation, LockLapseKey, NewOrder, Origin, PlaceOrder, PutOnSale, Settlement, StartPayment, UseCaseError,
 };
-use processors::deadlines::{DeadlineConfig, DeadlineRunner};
+use processors::deadlines::{DeadlineConfig, DeadlineParts, DeadlineRunner};
 use processors::handlers::{self, ProcessorParts};
+use processors::payment_result::{PublicNames, ResultSender, ResultSenderConfig};
 use processors::provider::{
     CallbackStatus, PaymentCallback, PaymentProvider, ProviderError, ProviderPayment, ProviderRefund, ProviderStatus,
     StartPayment as ProviderStart,
@@ -33,6 +34,7 @@ use sqlx::postgres::PgPoolOptions;
 pub const USER: i64 = 12345;
 pub const SHOW: i64 = 1001;
 pub const TICKET_TYPE: i64 = 2001;
+pub const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
 pub async fn migrated_pool() -> PgPool {
     let database = embedded_postgres::testing::database();
@@ -63,6 +65,13 @@ impl Shop {
     }
 
     pub async fn open_with(capacity: u32, policy: Policy) -> Self {
+        install_crypto();
+        let nobody = ResultSender::new(ResultSenderConfig::new(SECRET), Arc::new(PublicNames)).unwrap();
+        Self::open_telling(capacity, policy, nobody).await
+    }
+
+    /// A shop that tells callbackUrls through this sender.
+    pub async fn open_telling(capacity: u32, policy: Policy, results: ResultSender) -> Self {
         let pool = migrated_pool().await;
         let ledger = Ledger::start(pool.clone(), LedgerConfig::default()).await.unwrap();
         let provider = Arc::new(RecordingProvider::default());
@@ -79,7 +88,13 @@ impl Shop {
             capacity,
         };
         commands::put_ticket_type_on_sale(&ledger, Origin::default(), put_on_sale).await.unwrap();
-        let deadlines = DeadlineRunner::new(ledger.clone(), provider.clone(), DeadlineConfig::default());
+        let deadlines = DeadlineRunner::new(DeadlineParts {
+            ledger: ledger.clone(),
+            policy: policy.clone(),
+            provider: provider.clone(),
+            results,
+            config: DeadlineConfig::default(),
+        });
         Self {
             handlers: handlers::handlers(&ledger, &parts),
             catalogue: Catalogue::new(),
@@ -132,7 +147,13 @@ impl Shop {
     }
 
     pub async fn pay(&self, order_id: &OrderId) -> Result<PaymentId, UseCaseError> {
-        let request = StartPayment { payment_method: "ALIPAY".to_owned(), callback_url: None };
+        self.pay_telling(order_id, None).await
+    }
+
+    /// Pays, and wants this address to be told how it ended.
+    pub async fn pay_telling(&self, order_id: &OrderId, address: Option<&str>) -> Result<PaymentId, UseCaseError> {
+        let callback_url = address.map(str::to_owned);
+        let request = StartPayment { payment_method: "ALIPAY".to_owned(), callback_url };
         let order = self.order(order_id).await;
         let started = commands::start_payment(&self.ledger, &self.policy, Origin::default(), &order, request).await?;
         self.assert_stock_adds_up().await;
@@ -348,12 +369,43 @@ impl Shop {
 pub struct RecordingProvider {
     pub started: Mutex<Vec<PaymentId>>,
     pub refunded: Mutex<Vec<PaymentId>>,
+    /// What it says of payments when asked; of others, that they are pending. `None`: it does not know them.
+    pub says: Mutex<HashMap<PaymentId, Option<ProviderPayment>>>,
     pub is_down: std::sync::atomic::AtomicBool,
 }
 
 impl RecordingProvider {
     pub fn refunds(&self) -> Vec<PaymentId> {
         self.refunded.lock().unwrap().clone()
+    }
+
+    pub fn starts(&self) -> Vec<PaymentId> {
+        self.started.lock().unwrap().clone()
+    }
+
+    /// From now on it says this of the payment, without having called back.
+    pub fn say(&self, payment_id: &PaymentId, status: ProviderStatus) {
+        self.says.lock().unwrap().insert(payment_id.clone(), Some(provider_payment(payment_id, status)));
+    }
+
+    /// Says that another amount was taken than was asked for.
+    pub fn say_captured(&self, payment_id: &PaymentId, amount: &str) {
+        let amount = Some(Money::parse(amount).unwrap());
+        let payment = ProviderPayment { amount, ..provider_payment(payment_id, ProviderStatus::Succeeded) };
+        self.says.lock().unwrap().insert(payment_id.clone(), Some(payment));
+    }
+
+    /// Our call to start the payment has never reached it.
+    pub fn forget(&self, payment_id: &PaymentId) {
+        self.says.lock().unwrap().insert(payment_id.clone(), None);
+    }
+
+    pub fn go_away(&self) {
+        self.is_down.store(true, std::sync::atomic::Ordering::SeqCst);
+    }
+
+    pub fn come_back(&self) {
+        self.is_down.store(false, std::sync::atomic::Ordering::SeqCst);
     }
 
     fn reachable(&self) -> Result<(), ProviderError> {
@@ -369,16 +421,16 @@ impl PaymentProvider for RecordingProvider {
     async fn start(&self, payment: &ProviderStart) -> Result<ProviderPayment, ProviderError> {
         self.reachable()?;
         self.started.lock().unwrap().push(payment.payment_id.clone());
-        self.query(&payment.payment_id).await
+        Ok(provider_payment(&payment.payment_id, ProviderStatus::Pending))
     }
 
     async fn query(&self, payment_id: &PaymentId) -> Result<ProviderPayment, ProviderError> {
         self.reachable()?;
-        Ok(ProviderPayment {
-            payment_id: payment_id.clone(),
-            status: ProviderStatus::Pending,
-            provider_reference: format!("ref-{payment_id}"),
-        })
+        match self.says.lock().unwrap().get(payment_id) {
+            Some(Some(payment)) => Ok(payment.clone()),
+            Some(None) => Err(ProviderError::Refused { status: 404, message: "no such payment".to_owned() }),
+            None => Ok(provider_payment(payment_id, ProviderStatus::Pending)),
+        }
     }
 
     async fn refund(&self, payment_id: &PaymentId, amount: Money) -> Result<ProviderRefund, ProviderError> {
@@ -389,6 +441,16 @@ impl PaymentProvider for RecordingProvider {
             amount,
             provider_reference: format!("refund-{payment_id}"),
         })
+    }
+}
+
+pub fn provider_payment(payment_id: &PaymentId, status: ProviderStatus) -> ProviderPayment {
+    ProviderPayment {
+        payment_id: payment_id.clone(),
+        status,
+        provider_reference: format!("ref-{payment_id}"),
+        amount: None,
+        paid_time: None,
     }
 }
 
@@ -417,4 +479,9 @@ impl EmailSender for RecordingSenders {
 
 pub fn code(error: &UseCaseError) -> &'static str {
     error.code().unwrap_or_else(|| panic!("not a refusal: {error}"))
+}
+
+pub fn install_crypto() {
+    // Another test of this process may have been first.
+    rustls::crypto::ring::default_provider().install_default().ok();
 }
