@@ -70,7 +70,13 @@ impl PaymentProvider for TestProvider {
 
     async fn query(&self, payment_id: &PaymentId) -> Result<ProviderPayment, ProviderError> {
         let provider_reference = "test".to_owned();
-        Ok(ProviderPayment { payment_id: payment_id.clone(), status: ProviderStatus::Pending, provider_reference })
+        Ok(ProviderPayment {
+            payment_id: payment_id.clone(),
+            status: ProviderStatus::Pending,
+            provider_reference,
+            amount: None,
+            paid_time: None,
+        })
     }
 
     async fn refund(&self, payment_id: &PaymentId, amount: Money) -> Result<ProviderRefund, ProviderError> {
