@@ -34,7 +34,7 @@ impl AllowedHosts {
         let host = |text: &str| {
             let text = text.strip_suffix(":443").unwrap_or(text);
             let url = Url::parse(&format!("https://{text}")).ok()?;
-            let is_only_host = format!("https://{text}/").eq_ignore_ascii_case(url.as_str());
+            let is_only_host = format!("https://{text}/").eq_ignore_ascii_case(url.as_str()) && !text.contains('@');
             let host = (url.domain()?.to_owned(), url.port_or_known_default()?);
             is_only_host.then_some(host)
         };

@@ -263,7 +263,13 @@ impl PaymentProvider for SettlingProvider {
 
     async fn query(&self, payment_id: &PaymentId) -> Result<ProviderPayment, ProviderError> {
         let provider_reference = "ref".to_owned();
-        Ok(ProviderPayment { payment_id: payment_id.clone(), status: ProviderStatus::Pending, provider_reference })
+        Ok(ProviderPayment {
+            payment_id: payment_id.clone(),
+            status: ProviderStatus::Pending,
+            provider_reference,
+            amount: None,
+            paid_time: None,
+        })
     }
 
     async fn refund(&self, _: &PaymentId, _: Money) -> Result<ProviderRefund, ProviderError> {
