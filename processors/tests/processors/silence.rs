@@ -9,7 +9,6 @@ use domain::{Money, OrderId, OrderStatus, Payment, PaymentId};
 use processors::Policy;
 use processors::commands::{PROVIDER_SILENT, Settlement};
 use processors::deadlines::{DeadlineConfig, DeadlineParts, DeadlineRunner};
-use processors::payment_result::{PublicNames, ResultSender, ResultSenderConfig};
 use processors::provider::CallbackStatus::Succeeded;
 use processors::provider::{
     PaymentProvider, ProviderError, ProviderPayment, ProviderRefund, ProviderStatus, StartPayment,
@@ -17,7 +16,7 @@ use processors::provider::{
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{SECRET, Shop};
+use crate::support::{Shop, tells_nobody};
 
 const QUERY: &str = "payment_query";
 
@@ -183,7 +182,7 @@ async fn a_provider_that_hangs_keeps_no_order_from_expiring() {
         ledger: shop.ledger.clone(),
         policy: shop.policy.clone(),
         provider: provider.clone(),
-        results: ResultSender::new(ResultSenderConfig::new(SECRET), Arc::new(PublicNames)).unwrap(),
+        results: tells_nobody(),
         config: DeadlineConfig::default(),
     });
     let running = tokio::spawn(runner.run(CancellationToken::new()));

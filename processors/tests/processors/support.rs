@@ -65,9 +65,7 @@ impl Shop {
     }
 
     pub async fn open_with(capacity: u32, policy: Policy) -> Self {
-        install_crypto();
-        let nobody = ResultSender::new(ResultSenderConfig::new(SECRET), Arc::new(PublicNames)).unwrap();
-        Self::open_telling(capacity, policy, nobody).await
+        Self::open_telling(capacity, policy, tells_nobody()).await
     }
 
     /// A shop that tells callbackUrls through this sender.
@@ -479,6 +477,12 @@ impl EmailSender for RecordingSenders {
 
 pub fn code(error: &UseCaseError) -> &'static str {
     error.code().unwrap_or_else(|| panic!("not a refusal: {error}"))
+}
+
+/// A sender that may call nobody.
+pub fn tells_nobody() -> ResultSender {
+    install_crypto();
+    ResultSender::new(ResultSenderConfig::new(SECRET), Arc::new(PublicNames)).unwrap()
 }
 
 pub fn install_crypto() {

@@ -11,12 +11,12 @@ use messaging::{Effect, HandleError, Handler, ReceivedMessage, Topic, property};
 use processors::Policy;
 use processors::catalogue::Catalogue;
 use processors::commands::deadline_kind;
-use processors::deadlines::{DeadlineConfig, DeadlineRunner};
+use processors::deadlines::{DeadlineConfig, DeadlineParts, DeadlineRunner};
 use processors::handlers::{self, ProcessorParts};
 use sqlx::PgPool;
 
 use super::case::{Case, Due};
-use crate::support::{RecordingProvider, migrated_pool};
+use crate::support::{RecordingProvider, migrated_pool, tells_nobody};
 
 const EVENTS_AT_ONCE: i64 = 20_000;
 /// Many more commands wait here than in any process that serves people.
@@ -43,7 +43,13 @@ impl Floor {
         let config = LedgerConfig { max_wait_ms: PATIENCE_MS, ..LedgerConfig::default() };
         let ledger = Ledger::start(pool.clone(), config).await.unwrap();
         let provider = Arc::new(RecordingProvider::default());
-        let deadlines = DeadlineRunner::new(ledger.clone(), provider.clone(), DeadlineConfig::default());
+        let deadlines = DeadlineRunner::new(DeadlineParts {
+            ledger: ledger.clone(),
+            policy: Policy::default(),
+            provider: provider.clone(),
+            results: tells_nobody(),
+            config: DeadlineConfig::default(),
+        });
         // A short lock is renewed by each payment.
         let policies =
             [(false, 300), (false, 30), (true, 300), (true, 30)].map(|(cancel_confirmed, lock_time_seconds)| Policy {
@@ -240,6 +246,7 @@ fn is_for_those_who_decide(topic: Topic) -> bool {
 }
 
 fn known_kind(kind: &str) -> &'static str {
-    let kinds = [deadline_kind::ORDER_EXPIRY, deadline_kind::LOCK_LAPSE, deadline_kind::REFUND];
+    let kinds =
+        [deadline_kind::ORDER_EXPIRY, deadline_kind::LOCK_LAPSE, deadline_kind::REFUND, deadline_kind::PAYMENT_QUERY];
     kinds.into_iter().find(|known| *known == kind).unwrap_or_else(|| panic!("{kind} is not among the kinds tried here"))
 }
