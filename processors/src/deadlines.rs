@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::commands::deadline_kind::{LOCK_LAPSE, ORDER_EXPIRY, REFUND};
-use crate::commands::{self, LockLapseKey, OrderExpiryKey, Origin, RefundKey};
+use crate::commands::{self, LockLapseKey, OrderExpiryKey, Origin, RefundKey, RefundRetries};
 use crate::provider::{PaymentProvider, ProviderError};
 
 /// How the deadline runner works.
@@ -33,6 +33,8 @@ pub struct DeadlineConfig {
     pub max_concurrent_refunds: usize,
     /// How long a refund waits that the provider did not answer.
     pub refund_retry_ms: u32,
+    /// How a refund is repeated that the provider refuses.
+    pub refund_retries: RefundRetries,
     /// How long a deadline waits that cannot be acted on as it is, so that it keeps no other from its turn.
     pub refused_retry_ms: u32,
 }
@@ -45,6 +47,7 @@ impl Default for DeadlineConfig {
             lease_ttl_ms: 1_500,
             max_concurrent_refunds: 16,
             refund_retry_ms: 2_000,
+            refund_retries: RefundRetries { max_attempts: 5, first_pause_ms: 2_000, max_pause_ms: 60_000 },
             refused_retry_ms: 60_000,
         }
     }
@@ -254,10 +257,20 @@ impl Actor {
         let payment = self.ledger.load::<Payment>(key.payment_id.as_str()).await?.state.requested;
         let captured =
             payment.ok_or(Rejection::from(PaymentRejection::NotFound)).map_err(CommandError::Rejected)?.captured;
-        let refund = self.provider.refund(&key.payment_id, captured).await?;
         let origin = Origin::of_deadline(&key.order_id);
-        commands::complete_refund(&self.ledger, origin, key, refund.provider_reference).await?;
-        Ok(())
+        match self.provider.refund(&key.payment_id, captured).await {
+            Ok(refund) => {
+                commands::complete_refund(&self.ledger, origin, key, refund.provider_reference).await?;
+                Ok(())
+            }
+            Err(refused @ ProviderError::Refused { .. }) => {
+                let retries = self.config.refund_retries;
+                commands::record_refund_failure(&self.ledger, origin, key, refused.to_string(), retries).await?;
+                Err(refused.into())
+            }
+            // A provider that is away has not said no: asked for as long as it takes.
+            Err(away) => Err(away.into()),
+        }
     }
 
     async fn settle(
@@ -280,8 +293,9 @@ impl Actor {
     fn pause_ms(&self, error: &ActError) -> Option<u32> {
         match error {
             ActError::Provider(ProviderError::Unavailable(_)) => Some(self.config.refund_retry_ms),
-            ActError::Provider(ProviderError::Refused { .. })
-            | ActError::Key(_)
+            // When to ask again was written down with the refusal.
+            ActError::Provider(ProviderError::Refused { .. }) => None,
+            ActError::Key(_)
             | ActError::Command(CommandError::Rejected(_) | CommandError::Bug(_) | CommandError::Invalid { .. }) => {
                 Some(self.config.refused_retry_ms)
             }

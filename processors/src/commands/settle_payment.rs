@@ -4,15 +4,14 @@ use domain::{
     Fulfilment, FulfilmentCommand, LockId, Order, OrderCommand, OrderId, OrderRejection, OrderStatus, Payment,
     PaymentCommand, PaymentId, PaymentRejection, Rejection, Stock, StockCommand, StockRejection,
 };
-use event_store::{CommandError, Committed, Deadline, Ledger, Refusal, UnitOfWork};
+use event_store::{CommandError, Committed, Ledger, Refusal, UnitOfWork};
 use messaging::message::StockDeduct;
 
-use super::deadline_kind::REFUND;
 use super::effects::{
     change_fulfilment, change_order, change_stock, change_stock_quietly, clear_lock_lapse, clear_order_expiry, placed,
 };
 use super::lapse_lock::LockLapseKey;
-use super::refund::RefundKey;
+use super::refund::{RefundKey, set_refund_due};
 use super::steps::hand_on;
 use super::{Origin, UseCaseError, measured};
 use crate::ids;
@@ -171,13 +170,11 @@ impl News {
         Ok(Settlement::Paid)
     }
 
-    /// Due at once, and kept until the provider has paid back: a crash in between cannot lose it.
     fn start_refund(&self, uow: &mut UnitOfWork<'_>) -> Result<Settlement, Refusal> {
         let start = PaymentCommand::StartRefund { reason: "no_tickets".to_owned() };
         uow.handle::<Payment>(self.payment_id().as_str(), start)?;
         let key = RefundKey { order_id: self.order_id().clone(), payment_id: self.payment_id().clone() };
-        let due_at = uow.now();
-        uow.set_deadline(Deadline { kind: REFUND, key: key.to_string(), due_at });
+        set_refund_due(uow, &key);
         Ok(Settlement::RefundStarted)
     }
 

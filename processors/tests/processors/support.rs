@@ -50,7 +50,7 @@ pub struct Shop {
     pub senders: Arc<RecordingSenders>,
     pub parts: ProcessorParts,
     catalogue: Catalogue,
-    handlers: Vec<Arc<dyn Handler>>,
+    pub handlers: Vec<Arc<dyn Handler>>,
     deadlines: DeadlineRunner,
     /// Messages that were taken from the outbox and not delivered yet, in the order they were written.
     waiting: Vec<ReceivedMessage>,
@@ -291,12 +291,27 @@ impl Shop {
         assert_eq!((report.done, report.failed), (0, 1));
     }
 
+    /// The kinds of the deadlines that are set, of whatever they are.
+    pub async fn deadline_kinds(&self) -> Vec<String> {
+        sqlx::query_scalar("SELECT kind FROM store.deadline ORDER BY kind").fetch_all(&self.pool).await.unwrap()
+    }
+
     pub async fn deadlines(&self, kind: &str) -> i64 {
         sqlx::query_scalar("SELECT count(*) FROM store.deadline WHERE kind = $1")
             .bind(kind)
             .fetch_one(&self.pool)
             .await
             .unwrap()
+    }
+
+    /// The process dies, and another takes its place: what it had in memory is gone.
+    pub async fn restart(&mut self) {
+        self.ledger.close().await;
+        self.ledger = Ledger::start(self.pool.clone(), LedgerConfig::default()).await.unwrap();
+        // The lease of the dead one ends by itself; a test need not wait for it.
+        sqlx::query("UPDATE store.lease SET expires_at = '-infinity'").execute(&self.pool).await.unwrap();
+        self.handlers = handlers::handlers(&self.ledger, &self.parts);
+        self.deadlines = DeadlineRunner::new(self.ledger.clone(), self.provider.clone(), DeadlineConfig::default());
     }
 
     // What can be seen.
@@ -349,6 +364,7 @@ pub struct RecordingProvider {
     pub started: Mutex<Vec<PaymentId>>,
     pub refunded: Mutex<Vec<PaymentId>>,
     pub is_down: std::sync::atomic::AtomicBool,
+    pub refuses_refunds: std::sync::atomic::AtomicBool,
 }
 
 impl RecordingProvider {
@@ -383,6 +399,9 @@ impl PaymentProvider for RecordingProvider {
 
     async fn refund(&self, payment_id: &PaymentId, amount: Money) -> Result<ProviderRefund, ProviderError> {
         self.reachable()?;
+        if self.refuses_refunds.load(std::sync::atomic::Ordering::SeqCst) {
+            return Err(ProviderError::Refused { status: 422, message: "account closed".to_owned() });
+        }
         self.refunded.lock().unwrap().push(payment_id.clone());
         Ok(ProviderRefund {
             payment_id: payment_id.clone(),
