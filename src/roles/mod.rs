@@ -79,7 +79,7 @@ impl Environment {
     }
 }
 
-fn policy(config: &Config) -> Policy {
+pub(crate) fn policy(config: &Config) -> Policy {
     // Validated to be at most ten years, which fits.
     let seconds = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
     Policy {

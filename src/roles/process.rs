@@ -7,9 +7,11 @@ use api::{IDEMPOTENCY_SCOPE_PREFIX, WEBHOOK_SCOPE_PREFIX};
 use event_store::Ledger;
 use event_store::housekeeping::{self, KeyRetention};
 use messaging::{ConsumerRuntime, INBOX_SCOPE_PREFIX, RuntimeConfig, dead_letter, inbox};
+use processors::commands::RefundRetries;
 use processors::deadlines::{DeadlineConfig, DeadlineRunner};
 use processors::handlers::{self, ProcessorParts};
 use processors::provider::{HttpProvider, HttpProviderConfig, PaymentProvider};
+use projections::{SagaWatch, SagaWatchConfig};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -70,8 +72,10 @@ fn process(
         tasks.spawn(consumer.run(environment.shutdown.clone()));
     }
     if wanted(DEADLINES) {
-        let runner = DeadlineRunner::new(ledger.clone(), parts.provider, DeadlineConfig::default());
+        let runner = DeadlineRunner::new(ledger.clone(), parts.provider, deadline_config(config));
         tasks.spawn(runner.run(environment.shutdown.clone()));
+        let watch = SagaWatch::new(environment.pool.clone(), saga_watch_config(config));
+        tasks.spawn(watch.run(environment.shutdown.clone()));
         tasks.spawn(keep_house(environment.pool.clone(), config.clone(), environment.shutdown.clone()));
     }
     Ok(async move {
@@ -90,7 +94,25 @@ fn runtime_config(config: &Config, name: &str) -> RuntimeConfig {
     RuntimeConfig { min_workers: threads.consume_thread_min, max_workers: threads.consume_thread_max, ..shared }
 }
 
-pub(super) fn provider(config: &Config) -> anyhow::Result<Arc<dyn PaymentProvider>> {
+fn deadline_config(config: &Config) -> DeadlineConfig {
+    let defaults = DeadlineConfig::default();
+    let refund_retries = RefundRetries {
+        max_attempts: config.saga.max_compensation_attempts,
+        first_pause_ms: config.saga.compensation_retry_ms,
+        ..defaults.refund_retries
+    };
+    DeadlineConfig { refund_retries, ..defaults }
+}
+
+fn saga_watch_config(config: &Config) -> SagaWatchConfig {
+    SagaWatchConfig {
+        interval: Duration::from_millis(config.saga.watch_interval_ms),
+        stuck_after: Duration::from_secs(config.saga.stuck_after_seconds),
+        ..SagaWatchConfig::default()
+    }
+}
+
+pub(crate) fn provider(config: &Config) -> anyhow::Result<Arc<dyn PaymentProvider>> {
     let base = config.payment.provider_url.clone().unwrap_or_else(|| format!("{}/sandbox", public_url(config)));
     let provider = HttpProviderConfig {
         request_timeout_ms: config.payment.provider_timeout_ms,
