@@ -6,12 +6,12 @@ where s.status = 'running'
   and (
     s.handed_over
     or s.step_since < clock_timestamp() - make_interval(secs => $1)
-    -- Waiting for the user's money is no hanging, as long as the deadline that ends it stands and is acted on in time.
+    -- The expiry of a sync order names its ticket type as well. Waiting for the user's money is no hanging, as long as the deadline that ends it stands and is acted on in time.
     and not (
         s.step in ('AWAITING_PAYMENT', 'LOCK_LAPSED')
         and exists (
             select from store.deadline d
-            where d.kind = 'order_expiry' and d.key = s.order_id
+            where d.kind = 'order_expiry' and d.key in (s.order_id, s.order_id || '/' || s.ticket_type_id)
               and d.due_at > clock_timestamp() - make_interval(secs => $1)
         )
     )

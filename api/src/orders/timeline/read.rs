@@ -11,7 +11,7 @@ use messaging::{Topic, lane_of};
 use outbox_relay::CircuitState;
 use outbox_relay::trace::{self, TracedMessage};
 use processors::commands::deadline_kind::{LOCK_LAPSE, ORDER_EXPIRY, REFUND};
-use processors::commands::{LockLapseKey, RefundKey};
+use processors::commands::{LockLapseKey, OrderExpiryKey, RefundKey};
 use processors::resolution;
 use projections::SagaView;
 use sqlx::PgPool;
@@ -122,7 +122,7 @@ async fn deadlines(
     order: &PlacedOrder,
     saga: Option<&BegunFulfilment>,
 ) -> Result<Vec<SetDeadline>, Problem> {
-    let mut wanted = vec![(ORDER_EXPIRY, order.order_id.to_string())];
+    let mut wanted = vec![(ORDER_EXPIRY, OrderExpiryKey::from(order).to_string())];
     wanted.extend(saga.map(|saga| (LOCK_LAPSE, LockLapseKey::of_saga(saga).to_string())));
     for attempt in &order.payments {
         let key = RefundKey { order_id: order.order_id.clone(), payment_id: attempt.payment_id.clone() };
