@@ -160,7 +160,11 @@ impl ApiState {
             catalogue: Catalogue::new(),
             checkpoints: Checkpoints::new(parts.queries.clone()),
             consumers: parts.consumers,
-            notification_news: NotificationNews::new(parts.queries.clone(), config.max_update_streams, parts.shutdown.clone()),
+            notification_news: NotificationNews::new(
+                parts.queries.clone(),
+                config.max_update_streams,
+                parts.shutdown.clone(),
+            ),
             news: StreamNews::new(parts.queries.clone(), config.max_update_streams, parts.shutdown),
             ledger: parts.ledger,
             queries: parts.queries,

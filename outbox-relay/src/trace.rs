@@ -4,8 +4,6 @@ use serde::Serialize;
 use sqlx::{FromRow, PgPool};
 use uuid::Uuid;
 
-use crate::circuit::CircuitState;
-
 /// A message of the outbox, and how far it came.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
 pub struct TracedMessage {
@@ -53,11 +51,4 @@ impl TracedMessage {
 /// forgets messages a while after they are sent.
 pub async fn messages(pool: &PgPool, lanes: &[i16], positions: &[i64]) -> sqlx::Result<Vec<TracedMessage>> {
     sqlx::query_as(include_str!("sql/trace.sql")).bind(lanes).bind(positions).fetch_all(pool).await
-}
-
-/// What the active relay last said of the broker; `None`: nothing yet.
-pub async fn broker_circuit(pool: &PgPool) -> sqlx::Result<Option<CircuitState>> {
-    let state: Option<String> =
-        sqlx::query_scalar("select state from relay.circuit where dependency = 'broker'").fetch_optional(pool).await?;
-    Ok(state.as_deref().and_then(CircuitState::parse))
 }

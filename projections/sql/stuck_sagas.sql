@@ -6,7 +6,8 @@ where s.status = 'running'
   and (
     s.handed_over
     or s.step_since < clock_timestamp() - make_interval(secs => $1)
-    -- The expiry of a sync order names its ticket type as well. Waiting for the user's money is no hanging, as long as the deadline that ends it stands and is acted on in time.
+    -- Waiting for the user's money is no hanging, as long as the deadline that ends it stands and is acted on in time. That
+    -- of a sync order names its ticket type as well.
     and not (
         s.step in ('AWAITING_PAYMENT', 'LOCK_LAPSED')
         and exists (

@@ -8,8 +8,8 @@ use event_store::read::{self, RecordedEvent, SetDeadline};
 use messaging::dead_letter::{self, DeadLetter};
 use messaging::inbox::{self, ConsumerEffect};
 use messaging::{Topic, lane_of};
-use outbox_relay::CircuitState;
 use outbox_relay::trace::{self, TracedMessage};
+use outbox_relay::{CircuitState, health};
 use processors::commands::deadline_kind::{LOCK_LAPSE, ORDER_EXPIRY, REFUND};
 use processors::commands::{LockLapseKey, OrderExpiryKey, RefundKey};
 use processors::resolution;
@@ -133,8 +133,8 @@ async fn deadlines(
 
 /// As the relay last said; not known is not away.
 async fn broker_is_away(pool: &PgPool) -> bool {
-    let circuit = trace::broker_circuit(pool).await;
-    matches!(circuit, Ok(Some(CircuitState::Open | CircuitState::HalfOpen)))
+    let circuit = health::observe(pool).await.ok().and_then(|health| health.circuit);
+    matches!(circuit, Some(CircuitState::Open | CircuitState::HalfOpen))
 }
 
 /// Every step that was done, in order.
