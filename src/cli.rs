@@ -56,6 +56,8 @@ pub enum Command {
     Lag(LagArgs),
     /// Which orders go through the broker: show, set, ramp up, compare.
     Rollout(commands::rollout::RolloutArgs),
+    /// List the sagas of the orders, find those that are stuck, and decide about one.
+    Sagas(SagasArgs),
     /// Check the invariants; exits 1 and names each violation.
     Verify(JsonArgs),
     /// Print the effective configuration, secrets masked.
@@ -120,6 +122,46 @@ pub struct LagArgs {
     pub watch: bool,
 }
 
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct SagasArgs {
+    #[command(subcommand)]
+    pub command: Option<SagasCommand>,
+    /// running, stuck, completed or compensated. Default: all.
+    #[arg(long)]
+    pub status: Option<String>,
+    /// Where the page before ended.
+    #[arg(long, value_name = "CURSOR")]
+    pub after: Option<String>,
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=500))]
+    pub limit: u32,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum SagasCommand {
+    /// Try again what hangs, or have it count as done. Both are recorded.
+    Resolve(ResolveSagaArgs),
+}
+
+#[derive(Debug, Args)]
+#[command(group(clap::ArgGroup::new("action").required(true).args(["retry", "skip"])))]
+pub struct ResolveSagaArgs {
+    #[arg(value_name = "ORDER")]
+    pub order_id: String,
+    /// Apply the order's dead letters again, and ask again for what is to be undone.
+    #[arg(long)]
+    pub retry: bool,
+    /// What is to be undone counts as done: tickets go back on sale, refunds are complete as `manual:<reason>`.
+    #[arg(long, requires = "reason")]
+    pub skip: bool,
+    /// Why; goes into the ledger.
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+}
+
 impl Cli {
     pub fn run(self) -> Outcome {
         let config = self.global.load()?;
@@ -136,6 +178,7 @@ impl Cli {
             Command::Events(args) => commands::events::run(config, &args),
             Command::Lag(args) => commands::lag::run(config, &args),
             Command::Rollout(args) => commands::rollout::run(config, args),
+            Command::Sagas(args) => commands::sagas::run(config, &args),
             Command::Verify(args) => commands::verify::run(config, args.json),
             Command::Config(args) => commands::config::run(&config, args.json),
             Command::Bench(args) => commands::bench::run(config, args),

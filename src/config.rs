@@ -35,6 +35,7 @@ pub struct Config {
     pub order: OrderConfig,
     pub stock: StockConfig,
     pub payment: PaymentConfig,
+    pub saga: SagaSection,
     pub auth: AuthConfig,
     pub ledger: LedgerSection,
     pub relay: RelaySection,
@@ -86,6 +87,10 @@ pub struct HttpConfig {
     pub rate_limit_per_second: Option<u32>,
     /// How many of them may come at once after a pause.
     pub rate_limit_burst: u32,
+    /// Streams of server-sent events open at once; more are answered 503 early.
+    pub max_update_streams: usize,
+    /// How often a silent stream of updates says that it is alive.
+    pub update_heartbeat_ms: u64,
 }
 
 impl Default for HttpConfig {
@@ -98,6 +103,8 @@ impl Default for HttpConfig {
             max_concurrent_requests: 1_024,
             rate_limit_per_second: None,
             rate_limit_burst: 50,
+            max_update_streams: 1_000,
+            update_heartbeat_ms: 15_000,
         }
     }
 }
@@ -267,6 +274,30 @@ pub struct SandboxConfig {
 impl Default for SandboxConfig {
     fn default() -> Self {
         Self { delay_ms: 50 }
+    }
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SagaSection {
+    /// Without a step for so long, a saga counts as stuck, unless it waits for a payment whose time is not over.
+    pub stuck_after_seconds: u64,
+    /// How often stuck sagas are looked for.
+    pub watch_interval_ms: u64,
+    /// Refusals of a refund before a person must decide.
+    pub max_compensation_attempts: u32,
+    /// The pause after the first refusal; doubled after each further one, up to a minute.
+    pub compensation_retry_ms: u32,
+}
+
+impl Default for SagaSection {
+    fn default() -> Self {
+        Self {
+            stuck_after_seconds: 120,
+            watch_interval_ms: 5_000,
+            max_compensation_attempts: 5,
+            compensation_retry_ms: 2_000,
+        }
     }
 }
 
@@ -443,7 +474,7 @@ impl Config {
     }
 
     fn validate(&self) -> Result<(), String> {
-        let positive: [(&str, u64); 30] = [
+        let positive: &[(&str, u64)] = &[
             ("database.max_connections", self.database.max_connections.into()),
             ("database.acquire_timeout_ms", self.database.acquire_timeout_ms),
             ("http.max_body_bytes", self.http.max_body_bytes as u64),
@@ -451,6 +482,12 @@ impl Config {
             ("http.max_concurrent_requests", self.http.max_concurrent_requests as u64),
             ("http.rate_limit_per_second", self.http.rate_limit_per_second.unwrap_or(1).into()),
             ("http.rate_limit_burst", self.http.rate_limit_burst.into()),
+            ("http.max_update_streams", self.http.max_update_streams as u64),
+            ("http.update_heartbeat_ms", self.http.update_heartbeat_ms),
+            ("saga.stuck_after_seconds", self.saga.stuck_after_seconds),
+            ("saga.watch_interval_ms", self.saga.watch_interval_ms),
+            ("saga.max_compensation_attempts", self.saga.max_compensation_attempts.into()),
+            ("saga.compensation_retry_ms", self.saga.compensation_retry_ms.into()),
             ("rocketmq.producer.send_message_timeout_ms", self.rocketmq.producer.send_message_timeout_ms),
             ("rocketmq.producer.max_message_size", self.rocketmq.producer.max_message_size as u64),
             ("rocketmq.consumer.consume_thread_min", self.rocketmq.consumer.consume_thread_min as u64),
@@ -478,7 +515,7 @@ impl Config {
             ("rollout.outbox_age_limit_seconds", self.rollout.outbox_age_limit_seconds),
             ("rollout.sample_retention_seconds", self.rollout.sample_retention_seconds),
         ];
-        for (key, value) in positive {
+        for &(key, value) in positive {
             if value == 0 {
                 return Err(invalid(key, "must be at least 1"));
             }
@@ -543,6 +580,7 @@ impl Config {
             ("order.expire_after_seconds", self.order.expire_after_seconds),
             ("stock.lock_time_seconds", self.stock.lock_time_seconds),
             ("payment.give_up_after_seconds", self.payment.give_up_after_seconds),
+            ("saga.stuck_after_seconds", self.saga.stuck_after_seconds),
             ("consumer.dead_letter_retention_seconds", self.consumer.dead_letter_retention_seconds),
             ("rollout.outbox_age_limit_seconds", self.rollout.outbox_age_limit_seconds),
             ("rollout.recover_after_seconds", self.rollout.recover_after_seconds),

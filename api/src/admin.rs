@@ -1,9 +1,11 @@
-//! For those who run the shop: how far behind everything is, and what could not be delivered.
+//! For those who run the shop: how far behind everything is, and what could not be delivered,
+//! and which orders hang.
 
 pub(crate) mod dead_letters;
 pub(crate) mod lag;
 pub(crate) mod projections;
 pub(crate) mod rollout;
+pub(crate) mod sagas;
 
 use crate::auth::{Caller, Role};
 use crate::problem::Problem;

@@ -13,6 +13,7 @@ mod fields;
 mod health;
 mod idempotency;
 mod limits;
+mod live;
 mod notifications;
 mod openapi;
 mod orders;

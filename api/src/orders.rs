@@ -1,9 +1,11 @@
-//! Orders: placing one, reading one, listing many, and the events of one.
+//! Orders: placing one, reading one, listing many, and the events, updates and timeline of one.
 
 mod events;
 mod list;
 mod place;
 mod taking;
+mod timeline;
+mod updates;
 
 use axum::Json;
 use axum::extract::State;
@@ -24,6 +26,8 @@ use crate::state::ApiState;
 pub(crate) use events::*;
 pub(crate) use list::*;
 pub(crate) use place::*;
+pub(crate) use timeline::*;
+pub(crate) use updates::*;
 
 /// An order, as the read models and the ledger show it.
 #[derive(ToSchema)]

@@ -55,6 +55,8 @@ fn calls_with_token() -> OpenApiRouter<ApiState> {
         .routes(routes!(orders::place, orders::list))
         .routes(routes!(orders::get))
         .routes(routes!(orders::events))
+        .routes(routes!(orders::timeline))
+        .routes(routes!(orders::updates))
         .routes(routes!(cancellation::cancel))
         .routes(routes!(payments::pay))
         .routes(routes!(payments::get))
@@ -72,6 +74,8 @@ fn calls_with_token() -> OpenApiRouter<ApiState> {
         .routes(routes!(admin::dead_letters::list))
         .routes(routes!(admin::dead_letters::redrive))
         .routes(routes!(admin::dead_letters::discard))
+        .routes(routes!(admin::sagas::list))
+        .routes(routes!(admin::sagas::resolve))
 }
 
 async fn unknown_route(uri: Uri) -> Problem {

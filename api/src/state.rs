@@ -20,6 +20,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::TokenKey;
+use crate::live::StreamNews;
 use crate::notifications::NotificationNews;
 use crate::rate_limit::{RateLimit, RateLimiter};
 
@@ -38,6 +39,8 @@ pub struct ApiConfig {
     pub max_update_streams: usize,
     /// How often a silent stream says that it is alive, before a proxy takes it for dead.
     pub update_heartbeat_ms: u64,
+    /// Without a step for so long, a saga is shown as stuck.
+    pub saga_stuck_after_seconds: u64,
     /// None: no limit.
     pub rate_limit: Option<RateLimit>,
     /// Tickets in one order.
@@ -62,6 +65,7 @@ impl Default for ApiConfig {
             shutdown_grace_ms: 20_000,
             max_update_streams: 1_000,
             update_heartbeat_ms: 15_000,
+            saga_stuck_after_seconds: 120,
             rate_limit: None,
             max_quantity: 10,
             policy: Policy::default(),
@@ -142,6 +146,7 @@ pub struct Shared {
     pub(crate) checkpoints: Checkpoints,
     pub(crate) consumers: Vec<ConsumerGroup>,
     pub(crate) notification_news: NotificationNews,
+    pub(crate) news: StreamNews,
 }
 
 impl ApiState {
@@ -156,7 +161,12 @@ impl ApiState {
             checkpoints: Checkpoints::new(parts.queries.clone()),
             provider_circuit: CircuitBoard::new(parts.queries.clone(), provider::DEPENDENCY),
             consumers: parts.consumers,
-            notification_news: NotificationNews::new(parts.queries.clone(), config.max_update_streams, parts.shutdown),
+            notification_news: NotificationNews::new(
+                parts.queries.clone(),
+                config.max_update_streams,
+                parts.shutdown.clone(),
+            ),
+            news: StreamNews::new(parts.queries.clone(), config.max_update_streams, parts.shutdown),
             ledger: parts.ledger,
             queries: parts.queries,
             token_key: parts.token_key,

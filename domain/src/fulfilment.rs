@@ -42,8 +42,33 @@ pub struct BegunFulfilment {
     pub captured: Option<PaymentId>,
     pub refunds_owed: Vec<PaymentId>,
     pub refunded: Vec<PaymentId>,
+    /// Refunds that the provider refused so far.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refund_failures: Vec<RefundFailure>,
     /// Why it was refused or undone.
     pub reason: Option<String>,
+}
+
+/// A refund that the provider refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RefundFailure {
+    pub payment_id: PaymentId,
+    pub attempts: u32,
+    /// What the provider said last.
+    pub reason: String,
+    /// It is asked no more until a person has decided.
+    pub handed_over: bool,
+}
+
+/// What a person decides about a compensation that hangs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ResolveAction {
+    /// It is tried again.
+    Retry,
+    /// It counts as done: the person has seen to it, or takes the loss.
+    Skip,
 }
 
 /// Where the order's tickets are.

@@ -105,3 +105,40 @@ pub async fn known_key(executor: impl PgExecutor<'_>, key: &CommandKey) -> Resul
         position,
     }))
 }
+
+/// Which of these streams have events in `(after, upto]`. The caller bounds the range.
+pub async fn touched_streams(
+    executor: impl PgExecutor<'_>,
+    stream_ids: &[String],
+    after: i64,
+    upto: i64,
+) -> Result<Vec<String>, StoreError> {
+    Ok(sqlx::query_scalar(include_str!("read/touched_streams.sql"))
+        .bind(stream_ids)
+        .bind(after)
+        .bind(upto)
+        .fetch_all(executor)
+        .await?)
+}
+
+/// A deadline that is set.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub struct SetDeadline {
+    /// What to do.
+    pub kind: String,
+    /// With what.
+    pub key: String,
+    /// When, by the database's clock.
+    pub due_at: DateTime<Utc>,
+    /// That time has come, by the same clock.
+    pub is_due: bool,
+}
+
+/// Those of the deadlines `(kind, key)` that are set, the earliest first.
+pub async fn deadlines(
+    executor: impl PgExecutor<'_>,
+    wanted: &[(&str, String)],
+) -> Result<Vec<SetDeadline>, StoreError> {
+    let (kinds, keys): (Vec<&str>, Vec<&str>) = wanted.iter().map(|(kind, key)| (*kind, key.as_str())).unzip();
+    Ok(sqlx::query_as(include_str!("read/deadlines.sql")).bind(kinds).bind(keys).fetch_all(executor).await?)
+}

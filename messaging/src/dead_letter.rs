@@ -151,6 +151,35 @@ pub async fn list(pool: &PgPool, filter: &Filter) -> Result<Vec<DeadLetter>, Dea
         .await?)
 }
 
+/// What these consumers could not apply of messages that wait by one of these keys, in the order of arrival.
+pub async fn undelivered_of(
+    pool: &PgPool,
+    consumers: &[&str],
+    waiting_keys: &[&str],
+) -> Result<Vec<DeadLetter>, DeadLetterError> {
+    Ok(sqlx::query_as(include_str!("dead_letter/undelivered_of.sql"))
+        .bind(consumers)
+        .bind(waiting_keys)
+        .bind(MAX_LIST_ROWS)
+        .fetch_all(pool)
+        .await?)
+}
+
+/// What became of these messages where one of these consumers could not apply them, in the order of arrival.
+pub async fn of_messages(
+    pool: &PgPool,
+    consumers: &[&str],
+    message_ids: &[Uuid],
+) -> Result<Vec<DeadLetter>, DeadLetterError> {
+    let identities: Vec<String> = message_ids.iter().map(Uuid::to_string).collect();
+    Ok(sqlx::query_as(include_str!("dead_letter/of_messages.sql"))
+        .bind(consumers)
+        .bind(identities)
+        .bind(MAX_LIST_ROWS)
+        .fetch_all(pool)
+        .await?)
+}
+
 /// One dead letter.
 pub async fn find(pool: &PgPool, id: i64) -> Result<DeadLetter, DeadLetterError> {
     sqlx::query_as("SELECT * FROM messaging.dead_letter WHERE id = $1")

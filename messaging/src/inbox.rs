@@ -1,10 +1,14 @@
-//! Which messages a projection has applied. The claim belongs in the transaction of the effect.
+//! Which messages a projection has applied. The claim belongs in the transaction of the effect. [`effects`] tells it of
+//! processors as well.
 
 use std::collections::HashSet;
 use std::time::Duration;
 
-use sqlx::{PgConnection, PgPool};
+use chrono::{DateTime, Utc};
+use sqlx::{FromRow, PgConnection, PgPool};
 use uuid::Uuid;
+
+use crate::received::INBOX_SCOPE_PREFIX;
 
 /// How long claims are kept by default. It must outlive the longest time after which a message can come again: the
 /// broker's retention, and the age at which a dead letter is still redriven.
@@ -27,6 +31,34 @@ pub async fn claim(
         sqlx::query_scalar(include_str!("inbox/claim.sql")).bind(consumer).bind(&sorted).fetch_all(transaction).await?;
     let mut claimed: HashSet<Uuid> = claimed.into_iter().collect();
     Ok(message_ids.iter().map(|id| claimed.remove(id)).collect())
+}
+
+/// That a consumer has applied a message.
+#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
+pub struct ConsumerEffect {
+    pub consumer: String,
+    pub message_id: Uuid,
+    pub applied_at: DateTime<Utc>,
+    /// Ledger position of what it caused; `None`: nothing in the ledger.
+    pub position: Option<i64>,
+}
+
+/// Which of these consumers have applied which of these messages, as long as they remember it.
+pub async fn effects(
+    pool: &PgPool,
+    consumers: &[&str],
+    message_ids: &[Uuid],
+) -> Result<Vec<ConsumerEffect>, sqlx::Error> {
+    let scopes: Vec<String> = consumers.iter().map(|consumer| format!("{INBOX_SCOPE_PREFIX}{consumer}")).collect();
+    let keys: Vec<String> = message_ids.iter().map(Uuid::to_string).collect();
+    sqlx::query_as(include_str!("inbox/effects.sql"))
+        .bind(scopes)
+        .bind(keys)
+        .bind(consumers)
+        .bind(INBOX_SCOPE_PREFIX)
+        .bind(message_ids)
+        .fetch_all(pool)
+        .await
 }
 
 /// Forgets at most `max_rows` claims older than `retention`; returns how many. Call again while it returns `max_rows`.

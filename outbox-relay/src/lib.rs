@@ -9,6 +9,7 @@
 //! - [`cleanup`]: takes away rows that were sent long ago.
 //! - [`lag`]: how far behind it is, exactly; [`consumer_lag`]: how far those are who read what it sent. [`health`]: whether
 //!   the way to the broker is open.
+//! - [`trace`]: how far one message came.
 
 mod circuit;
 pub mod cleanup;
@@ -27,6 +28,7 @@ pub mod parked;
 mod relay;
 mod send;
 mod tenure;
+pub mod trace;
 mod wake;
 
 pub use circuit::CircuitState;

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::commands::deadline_kind::{LOCK_LAPSE, ORDER_EXPIRY, PAYMENT_QUERY, PAYMENT_RESULT, REFUND};
-use crate::commands::{self, LockLapseKey, OrderExpiryKey, Origin, PaymentKey, UseCaseError};
+use crate::commands::{self, LockLapseKey, OrderExpiryKey, Origin, PaymentKey, RefundRetries, UseCaseError};
 use crate::payment_result::{ResultError, ResultSender};
 use crate::policy::Policy;
 use crate::provider::{PaymentProvider, ProviderError};
@@ -41,6 +41,8 @@ pub struct DeadlineConfig {
     pub max_concurrent_calls: usize,
     /// How long a refund or query waits that the provider did not answer.
     pub provider_retry_ms: u32,
+    /// How a refund is repeated that the provider refuses.
+    pub refund_retries: RefundRetries,
     /// How long a deadline waits that cannot be acted on as it is, so that it keeps no other from its turn.
     pub refused_retry_ms: u32,
 }
@@ -53,6 +55,7 @@ impl Default for DeadlineConfig {
             lease_ttl_ms: 1_500,
             max_concurrent_calls: 32,
             provider_retry_ms: 2_000,
+            refund_retries: RefundRetries { max_attempts: 5, first_pause_ms: 2_000, max_pause_ms: 60_000 },
             refused_retry_ms: 60_000,
         }
     }
@@ -111,6 +114,8 @@ enum ActError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Provider(#[from] ProviderError),
+    #[error(transparent)]
+    RefundRefused(ProviderError),
     #[error(transparent)]
     Result(#[from] ResultError),
 }
@@ -303,10 +308,21 @@ impl Actor {
         let payment = self.0.ledger.load::<Payment>(key.payment_id.as_str()).await?.state.requested;
         let captured =
             payment.ok_or(Rejection::from(PaymentRejection::NotFound)).map_err(CommandError::Rejected)?.captured;
-        let refund = self.0.provider.refund(&key.payment_id, captured).await?;
         let origin = Origin::of_deadline(&key.order_id);
-        commands::complete_refund(&self.0.ledger, origin, key, refund.provider_reference).await?;
-        Ok(())
+        let ledger = &self.0.ledger;
+        match self.0.provider.refund(&key.payment_id, captured).await {
+            Ok(refund) => {
+                commands::complete_refund(ledger, origin, key, refund.provider_reference).await?;
+                Ok(())
+            }
+            Err(refused @ ProviderError::Refused { .. }) => {
+                let retries = self.0.config.refund_retries;
+                commands::record_refund_failure(ledger, origin, key, refused.to_string(), retries).await?;
+                Err(ActError::RefundRefused(refused))
+            }
+            // A provider that is away has not said no: asked for as long as it takes.
+            Err(away) => Err(away.into()),
+        }
     }
 
     async fn finish(
@@ -344,6 +360,8 @@ impl Actor {
             ActError::Provider(ProviderError::Refused { .. }) | ActError::Key(_) => {
                 Some(self.0.config.refused_retry_ms)
             }
+            // When to ask again was written down with the refusal.
+            ActError::RefundRefused(_) => None,
             ActError::UseCase(UseCaseError::Store(_)) | ActError::Store(_) | ActError::Result(_) => None,
             ActError::UseCase(_) => Some(self.0.config.refused_retry_ms),
         }

@@ -3,6 +3,7 @@
 //! - [`commands`]: one use case a file, each one append; called by the API, by handlers and by deadlines alike.
 //! - [`handlers`]: the consumers that turn messages into use cases.
 //! - [`deadlines`]: orders that expire, locks that lapse, refunds that are owed.
+//! - [`resolution`]: what people decide about orders that hang.
 //! - [`provider`], [`sandbox`], [`payment_result`]: payments. [`circuit`]: leaving alone what does not answer.
 //! - [`contact`], [`templates`], [`senders`]: notifications.
 
@@ -17,6 +18,7 @@ pub mod ids;
 pub mod payment_result;
 pub mod policy;
 pub mod provider;
+pub mod resolution;
 pub mod sandbox;
 pub mod senders;
 pub mod stock_cache;

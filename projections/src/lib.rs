@@ -1,6 +1,6 @@
 //! Read models: what people and lists are shown of the ledger.
 //!
-//! - [`orders`], [`stock`], [`notifications`]: a read model each, its row, its fold and its queries.
+//! - [`orders`], [`stock`], [`notifications`], [`sagas`]: a read model each, its row, its fold and its queries.
 //! - [`read_model`]: what they have in common; the fold of a batch, live and rebuilt alike.
 //! - [`projector`], [`run`]: keeping them up to date; [`checkpoint`], [`lag`]: how far they are.
 //! - [`rebuild`]: building one anew beside the one that is shown. [`verify`]: whether they, the stock and the money add up.
@@ -13,11 +13,11 @@ mod config;
 mod current;
 mod error;
 mod hash;
-mod head;
 mod ledger;
 mod page;
 
 pub mod checkpoint;
+pub mod head;
 pub mod lag;
 pub mod notifications;
 pub mod orders;
@@ -25,6 +25,8 @@ pub mod projector;
 pub mod read_model;
 pub mod rebuild;
 pub mod run;
+pub mod saga_watch;
+pub mod sagas;
 pub mod stock;
 pub mod verify;
 
@@ -39,7 +41,9 @@ pub use page::{MAX_PAGE_ROWS, Page};
 pub use projector::{Applied, Projector, Step};
 pub use read_model::{ReadModel, Table, fold};
 pub use run::Projections;
+pub use saga_watch::{SagaWatch, SagaWatchConfig};
+pub use sagas::{SagaFilter, SagaStatus, SagaView};
 pub use stock::StockView;
 
 /// The names of all projections.
-pub const NAMES: [&str; 3] = [OrderView::NAME, StockView::NAME, NotificationView::NAME];
+pub const NAMES: [&str; 4] = [OrderView::NAME, StockView::NAME, NotificationView::NAME, SagaView::NAME];

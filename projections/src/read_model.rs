@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::future::Future;
 
+use chrono::{DateTime, Utc};
 use domain::Decider;
 use event_store::read::RecordedEvent;
 use messaging::Topic;
@@ -17,7 +18,7 @@ pub trait ReadModel: Clone + Send + Sync + 'static {
     const NAME: &'static str;
     /// The version of this fold. Raise it when rows come out differently: tables built before then need a rebuild.
     const CODE_VERSION: i32;
-    /// The topics whose messages drive it.
+    /// The topics whose messages drive it; with none, only the ledger's head does, and it has no consumer.
     const TOPICS: &'static [Topic];
     /// The name of its consumer; the last part of its group.
     const CONSUMER: &'static str;
@@ -35,6 +36,8 @@ pub trait ReadModel: Clone + Send + Sync + 'static {
     fn version(&self) -> i64;
     /// Notes the event applied last.
     fn stamp(&mut self, version: i64, position: i64);
+    /// Notes when the event applied last was recorded, for rows that show since when.
+    fn note_time(&mut self, _recorded_at: DateTime<Utc>) {}
     /// The id of the stream the row is a fold of.
     fn stream_id(&self) -> String;
 
@@ -70,6 +73,7 @@ pub fn fold<M: ReadModel>(row: &mut Option<M>, recorded: &RecordedEvent) -> Resu
     match row {
         Some(row) => {
             row.stamp(recorded.version, recorded.position);
+            row.note_time(recorded.recorded_at);
             Ok(())
         }
         None => {

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::checkpoint::LiveVersions;
 use crate::read_model::{self, ReadModel, Table};
-use crate::{NotificationView, OrderView, ProjectionError, StockView, checkpoint, ledger, verify};
+use crate::{NotificationView, OrderView, ProjectionError, SagaView, StockView, checkpoint, ledger, verify};
 
 /// Positions applied in one transaction, and the distance from the live versions at which the new version joins the live ones.
 const RANGE: i64 = 4 * ledger::RANGE;
@@ -48,6 +48,7 @@ pub async fn rebuild(
         OrderView::NAME => alone::<OrderView>(pool, progress).await,
         StockView::NAME => alone::<StockView>(pool, progress).await,
         NotificationView::NAME => alone::<NotificationView>(pool, progress).await,
+        SagaView::NAME => alone::<SagaView>(pool, progress).await,
         other => Err(ProjectionError::UnknownProjection(other.to_owned())),
     }
 }

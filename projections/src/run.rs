@@ -16,6 +16,7 @@ use crate::notifications::NotificationView;
 use crate::orders::OrderView;
 use crate::projector::{Projector, Step};
 use crate::read_model::ReadModel;
+use crate::sagas::SagaView;
 use crate::stock::StockView;
 use crate::{Checkpoints, ProjectionError, ProjectorConfig, head, lag};
 
@@ -42,7 +43,8 @@ impl Projections {
         tasks.spawn(lag::report(self.pool.clone(), shutdown.clone()));
         tasks.spawn(self.clone().keep::<OrderView>(head.clone(), shutdown.clone()));
         tasks.spawn(self.clone().keep::<StockView>(head.clone(), shutdown.clone()));
-        tasks.spawn(self.keep::<NotificationView>(head, shutdown));
+        tasks.spawn(self.clone().keep::<NotificationView>(head.clone(), shutdown.clone()));
+        tasks.spawn(self.keep::<SagaView>(head, shutdown));
         tasks.join_all().await;
     }
 
@@ -105,6 +107,9 @@ impl Projections {
         projector: Arc<Mutex<Projector<M>>>,
         leaving: CancellationToken,
     ) -> tokio::task::JoinHandle<()> {
+        if M::TOPICS.is_empty() {
+            return tokio::spawn(std::future::ready(()));
+        }
         let runtime = ConsumerRuntime::new(
             self.broker.clone(),
             self.pool.clone(),

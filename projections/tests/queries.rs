@@ -196,7 +196,10 @@ async fn lag_counts_events_and_the_age_of_the_oldest() {
     world.place(1).await;
 
     let lags = lag(&world.pool).await.unwrap();
-    assert_eq!(lags.iter().map(|lag| lag.name.as_str()).collect::<Vec<_>>(), ["notifications", "orders", "stock"]);
+    assert_eq!(
+        lags.iter().map(|lag| lag.name.as_str()).collect::<Vec<_>>(),
+        ["notifications", "orders", "sagas", "stock"]
+    );
     let behind = &lags[1];
     assert_eq!((behind.lag_events(), behind.active_version), (2, 1));
     assert!(behind.lag_seconds.unwrap() > 0.0);

@@ -7,6 +7,7 @@ pub mod events;
 pub mod lag;
 pub mod migrate;
 pub mod rollout;
+pub mod sagas;
 pub mod token;
 pub mod topics;
 pub mod verify;

@@ -48,7 +48,7 @@ pub fn register(groups: &str) {
         outbox_relay::metric::init_consumer_lag(&group, topics);
     }
     ledger();
-    sagas();
+    projections::saga_watch::describe_metrics();
     broker();
 }
 
@@ -59,13 +59,6 @@ fn ledger() {
     for invariant in INVARIANTS {
         counter!("ledger_invariant_violations_total", "invariant" => invariant).absolute(0);
     }
-}
-
-fn sagas() {
-    describe_gauge!("ledger_saga_running", "Fulfilments under way");
-    gauge!("ledger_saga_running", "saga" => "fulfilment", "step" => "all").set(f64::NAN);
-    describe_gauge!("ledger_saga_stuck", "Fulfilments past their deadline");
-    gauge!("ledger_saga_stuck").set(f64::NAN);
 }
 
 fn broker() {

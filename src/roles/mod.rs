@@ -1,7 +1,7 @@
 //! The long-running roles: each a process, each stopped by SIGTERM or Ctrl-C after finishing what it accepted.
 
-mod parts;
-mod payment;
+pub mod parts;
+pub mod payment;
 pub mod process;
 pub mod project;
 pub mod relay;
@@ -80,7 +80,7 @@ impl Environment {
     }
 }
 
-fn policy(config: &Config) -> Policy {
+pub(crate) fn policy(config: &Config) -> Policy {
     // Validated to be at most ten years, which fits.
     let seconds = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
     Policy {

@@ -16,7 +16,7 @@ use processors::stock_cache::{InProcessStockCache, RedisCacheConfig, RedisStockC
 use super::{Environment, policy};
 use crate::config::Config;
 
-pub(super) fn processor_parts(config: &Config, provider: Arc<dyn PaymentProvider>) -> anyhow::Result<ProcessorParts> {
+pub(crate) fn processor_parts(config: &Config, provider: Arc<dyn PaymentProvider>) -> anyhow::Result<ProcessorParts> {
     Ok(ProcessorParts {
         email: email_sender(config)?,
         sms: sms_sender(config)?,

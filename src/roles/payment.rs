@@ -5,13 +5,13 @@ use std::sync::Arc;
 use processors::circuit::{CircuitBoard, CircuitConfig};
 use processors::payment_result::{AllowedHosts, PublicNames, ResultSender, ResultSenderConfig};
 use processors::provider::{self, GuardedProvider, HttpProvider, HttpProviderConfig, PaymentProvider};
+use sqlx::PgPool;
 
-use super::{Environment, missing, public_url};
+use super::{missing, public_url};
 use crate::config::Config;
 
 /// The provider that is configured, or the sandbox that `serve` hosts, behind a circuit breaker.
-pub(super) fn provider(environment: &Environment) -> anyhow::Result<Arc<dyn PaymentProvider>> {
-    let config = &environment.config;
+pub(crate) fn provider(config: &Config, pool: &PgPool) -> anyhow::Result<Arc<dyn PaymentProvider>> {
     let base = config.payment.provider_url.clone().unwrap_or_else(|| format!("{}/sandbox", public_url(config)));
     let http = HttpProviderConfig {
         request_timeout_ms: config.payment.provider_timeout_ms,
@@ -22,7 +22,7 @@ pub(super) fn provider(environment: &Environment) -> anyhow::Result<Arc<dyn Paym
         failure_threshold: config.payment.circuit_failure_threshold,
         open_ms: config.payment.circuit_open_ms,
     };
-    let board = CircuitBoard::new(environment.pool.clone(), provider::DEPENDENCY);
+    let board = CircuitBoard::new(pool.clone(), provider::DEPENDENCY);
     Ok(Arc::new(GuardedProvider::new(Arc::new(HttpProvider::new(http)?), circuit, board)))
 }
 

@@ -6,9 +6,11 @@ use api::{IDEMPOTENCY_SCOPE_PREFIX, WEBHOOK_SCOPE_PREFIX};
 use event_store::Ledger;
 use event_store::housekeeping::{self, KeyRetention};
 use messaging::{ConsumerRuntime, INBOX_SCOPE_PREFIX, RuntimeConfig, dead_letter, inbox};
+use processors::commands::RefundRetries;
 use processors::deadlines::{DeadlineConfig, DeadlineParts, DeadlineRunner};
 use processors::handlers::{self, ProcessorParts};
 use processors::payment_result;
+use projections::{SagaWatch, SagaWatchConfig};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -56,7 +58,7 @@ fn process(
     let parts = ProcessorParts {
         // Side by side are the workers of the runtime, and each calls once at a time.
         max_concurrent_calls: 1,
-        ..processor_parts(config, provider(environment)?)?
+        ..processor_parts(config, provider(config, &environment.pool)?)?
     };
     for name in handlers::NAMES.iter().filter(|name| wanted(name)) {
         let Some(handler) = handlers::handler(name, ledger, &parts) else { continue };
@@ -74,9 +76,11 @@ fn process(
             policy: parts.policy,
             provider: parts.provider,
             results: result_sender(config)?,
-            config: DeadlineConfig::default(),
+            config: deadline_config(config),
         });
         tasks.spawn(runner.run(environment.shutdown.clone()));
+        let watch = SagaWatch::new(environment.pool.clone(), saga_watch_config(config));
+        tasks.spawn(watch.run(environment.shutdown.clone()));
         tasks.spawn(keep_house(environment.pool.clone(), config.clone(), environment.shutdown.clone()));
     }
     Ok(async move {
@@ -93,6 +97,24 @@ fn runtime_config(config: &Config, name: &str) -> RuntimeConfig {
     }
     let threads = &config.rocketmq.consumer;
     RuntimeConfig { min_workers: threads.consume_thread_min, max_workers: threads.consume_thread_max, ..shared }
+}
+
+fn deadline_config(config: &Config) -> DeadlineConfig {
+    let defaults = DeadlineConfig::default();
+    let refund_retries = RefundRetries {
+        max_attempts: config.saga.max_compensation_attempts,
+        first_pause_ms: config.saga.compensation_retry_ms,
+        ..defaults.refund_retries
+    };
+    DeadlineConfig { refund_retries, ..defaults }
+}
+
+fn saga_watch_config(config: &Config) -> SagaWatchConfig {
+    SagaWatchConfig {
+        interval: Duration::from_millis(config.saga.watch_interval_ms),
+        stuck_after: Duration::from_secs(config.saga.stuck_after_seconds),
+        ..SagaWatchConfig::default()
+    }
 }
 
 /// Forgets keys that nothing can be sent again under, and dead letters that were done with long ago.

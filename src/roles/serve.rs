@@ -59,7 +59,7 @@ async fn serve(environment: Environment) -> anyhow::Result<()> {
 async fn parts(environment: &Environment, ledger: Ledger, rollout: Rollout) -> anyhow::Result<ApiParts> {
     let config = &environment.config;
     let token_key = config.auth.token_key.as_ref().ok_or_else(|| missing("auth.token_key"))?;
-    let provider = provider(environment)?;
+    let provider = provider(&environment.config, &environment.pool)?;
     Ok(ApiParts {
         consumers: consumers(config, &ledger, provider.clone())?,
         ledger,
@@ -97,6 +97,9 @@ fn api_config(config: &Config) -> anyhow::Result<ApiConfig> {
         request_timeout_ms: config.http.request_timeout_ms,
         max_in_flight_requests: config.http.max_concurrent_requests,
         rate_limit: rate_limit(config),
+        max_update_streams: config.http.max_update_streams,
+        update_heartbeat_ms: config.http.update_heartbeat_ms,
+        saga_stuck_after_seconds: config.saga.stuck_after_seconds,
         max_quantity: config.order.max_quantity,
         policy: policy(config),
         result_callback_hosts: result_callback_hosts(config)?,

@@ -26,7 +26,7 @@ async fn projections_are_listed() {
     let mut names: Vec<_> =
         list.body["items"].as_array().unwrap().iter().map(|item| item["name"].as_str().unwrap()).collect();
     names.sort_unstable();
-    assert_eq!(names, ["notifications", "orders", "stock"]);
+    assert_eq!(names, ["notifications", "orders", "sagas", "stock"]);
 }
 
 #[tokio::test]

@@ -96,7 +96,7 @@ async fn the_description_documents_each_calls_errors_and_refers_to_nothing_that_
     }
 }
 
-const CALLS: [(&str, &str); 27] = [
+const CALLS: &[(&str, &str)] = &[
     ("GET", "/livez"),
     ("GET", "/readyz"),
     ("GET", "/metrics"),
@@ -104,6 +104,8 @@ const CALLS: [(&str, &str); 27] = [
     ("GET", "/v1/orders"),
     ("GET", "/v1/orders/{orderId}"),
     ("GET", "/v1/orders/{orderId}/events"),
+    ("GET", "/v1/orders/{orderId}/timeline"),
+    ("GET", "/v1/orders/{orderId}/updates"),
     ("POST", "/v1/orders/{orderId}/payments"),
     ("POST", "/v1/orders/{orderId}/cancel"),
     ("GET", "/v1/payments/{paymentId}"),
@@ -124,6 +126,8 @@ const CALLS: [(&str, &str); 27] = [
     ("GET", "/v1/admin/dead-letters"),
     ("POST", "/v1/admin/dead-letters/{deadLetterId}/redrive"),
     ("DELETE", "/v1/admin/dead-letters/{deadLetterId}"),
+    ("GET", "/v1/admin/sagas"),
+    ("POST", "/v1/admin/sagas/{orderId}/resolve"),
 ];
 
 fn call(method: &str, path: &str) -> Call {

@@ -13,6 +13,8 @@ async fn every_call_needs_a_token_but_health_metrics_docs_and_the_callback() {
         post("/v1/orders"),
         get("/v1/orders/ORD202412010001"),
         get("/v1/orders/ORD202412010001/events"),
+        get("/v1/orders/ORD202412010001/timeline"),
+        get("/v1/orders/ORD202412010001/updates"),
         post("/v1/orders/ORD202412010001/payments"),
         post("/v1/orders/ORD202412010001/cancel"),
         get("/v1/payments/PAY202412010001"),
@@ -27,6 +29,8 @@ async fn every_call_needs_a_token_but_health_metrics_docs_and_the_callback() {
         get("/v1/admin/dead-letters"),
         post("/v1/admin/dead-letters/1/redrive"),
         delete("/v1/admin/dead-letters/1"),
+        get("/v1/admin/sagas"),
+        post("/v1/admin/sagas/ORD202412010001/resolve"),
     ] {
         let answer = api.call(call).await;
         assert_eq!(answer.problem(), (401, "token_required", ""));
@@ -74,6 +78,8 @@ async fn somebody_elses_order_looks_like_none() {
     for (call, code) in [
         (get(format!("/v1/orders/{order}")), "order_not_found"),
         (get(format!("/v1/orders/{order}/events")), "order_not_found"),
+        (get(format!("/v1/orders/{order}/timeline")), "order_not_found"),
+        (get(format!("/v1/orders/{order}/updates")), "order_not_found"),
         (post(format!("/v1/orders/{order}/cancel")), "order_not_found"),
         (get(paid.header("location")), "payment_not_found"),
     ] {
@@ -122,9 +128,11 @@ async fn stock_is_put_on_sale_by_admins_and_operation_is_for_staff() {
         let change = api.call(post("/v1/ticket-types/42/capacity").role(USER, role).json(&json!({"delta": 1}))).await;
         assert_eq!(change.problem(), (403, "forbidden", ""));
     }
-    for uri in ["/v1/admin/lag", "/v1/admin/projections", "/v1/admin/dead-letters"] {
+    for uri in ["/v1/admin/lag", "/v1/admin/projections", "/v1/admin/dead-letters", "/v1/admin/sagas"] {
         assert_eq!(api.call(get(uri).user(USER)).await.problem(), (403, "forbidden", ""));
         assert_eq!(api.call(get(uri).role(1, Role::Auditor)).await.status, 200, "{uri}");
     }
     assert_eq!(api.call(delete("/v1/admin/dead-letters/1").role(1, Role::Auditor)).await.status, 403);
+    let resolve = post("/v1/admin/sagas/ORD202412010001/resolve").role(1, Role::Auditor);
+    assert_eq!(api.call(resolve.json(&json!({"action": "retry", "reason": "x"}))).await.status, 403);
 }

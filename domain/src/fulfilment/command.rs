@@ -1,3 +1,4 @@
+use super::ResolveAction;
 use crate::ids::{LockId, OrderId, PaymentId, Quantity, TicketTypeId};
 
 /// What can be told to a saga. What it knows already has no second effect.
@@ -43,5 +44,16 @@ pub enum FulfilmentCommand {
     },
     RecordRefund {
         payment_id: PaymentId,
+    },
+    /// The provider refused to give the money back; after `max_attempts` a person must decide.
+    RecordRefundFailure {
+        payment_id: PaymentId,
+        reason: String,
+        max_attempts: u32,
+    },
+    /// A person decides about a compensation that hangs.
+    Resolve {
+        action: ResolveAction,
+        reason: String,
     },
 }

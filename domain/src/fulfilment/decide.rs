@@ -1,5 +1,6 @@
 use super::{
-    BegunFulfilment, Fulfilment, FulfilmentCommand, FulfilmentEvent, FulfilmentRejection, FulfilmentStep, Tickets,
+    BegunFulfilment, Fulfilment, FulfilmentCommand, FulfilmentEvent, FulfilmentRejection, FulfilmentStep,
+    ResolveAction, Tickets,
 };
 use crate::ids::{LockId, PaymentId};
 
@@ -23,6 +24,10 @@ pub(super) fn decide(state: &Fulfilment, command: FulfilmentCommand) -> Decision
         FulfilmentCommand::Compensate { reason } => Ok(saga.map(|saga| saga.compensate(reason)).unwrap_or_default()),
         FulfilmentCommand::RecordCompensated { lock_id } => Ok(saga?.record_compensated(lock_id)),
         FulfilmentCommand::RecordRefund { payment_id } => saga?.record_refund(payment_id),
+        FulfilmentCommand::RecordRefundFailure { payment_id, reason, max_attempts } => {
+            saga?.record_refund_failure(payment_id, reason, max_attempts)
+        }
+        FulfilmentCommand::Resolve { action, reason } => saga?.resolve(action, reason),
     }
 }
 
@@ -108,6 +113,28 @@ impl BegunFulfilment {
             return Err(FulfilmentRejection::RefundNotOwed { payment_id });
         }
         Ok(vec![FulfilmentEvent::RefundRecorded { payment_id }])
+    }
+
+    fn record_refund_failure(&self, payment_id: PaymentId, reason: String, max_attempts: u32) -> Decision {
+        if self.refunded.contains(&payment_id) {
+            return Ok(vec![]);
+        }
+        if !self.refunds_owed.contains(&payment_id) {
+            return Err(FulfilmentRejection::RefundNotOwed { payment_id });
+        }
+        let known = self.refund_failure(&payment_id);
+        if known.is_some_and(|failure| failure.handed_over) {
+            return Ok(vec![]);
+        }
+        let attempt = known.map_or(0, |failure| failure.attempts).saturating_add(1);
+        Ok(vec![FulfilmentEvent::RefundFailed { payment_id, attempt, reason, handed_over: attempt >= max_attempts }])
+    }
+
+    fn resolve(&self, action: ResolveAction, reason: String) -> Decision {
+        if !self.is_compensating() {
+            return Err(FulfilmentRejection::NothingToResolve { step: self.step() });
+        }
+        Ok(vec![FulfilmentEvent::CompensationResolved { action, reason }])
     }
 
     fn expect_lock(&self, lock_id: &LockId) -> Result<(), FulfilmentRejection> {

@@ -1,4 +1,4 @@
-use super::{BegunFulfilment, Fulfilment, FulfilmentEvent, Tickets};
+use super::{BegunFulfilment, Fulfilment, FulfilmentEvent, RefundFailure, Tickets};
 
 impl Fulfilment {
     pub(super) fn evolve(&mut self, event: FulfilmentEvent) {
@@ -13,6 +13,7 @@ impl Fulfilment {
                     captured: None,
                     refunds_owed: vec![],
                     refunded: vec![],
+                    refund_failures: vec![],
                     reason: None,
                 });
             }
@@ -53,8 +54,15 @@ impl BegunFulfilment {
             FulfilmentEvent::CompensationCompleted { .. } => self.tickets = Tickets::Released,
             FulfilmentEvent::RefundRecorded { payment_id } => {
                 self.refunds_owed.retain(|owed| *owed != payment_id);
+                self.refund_failures.retain(|failure| failure.payment_id != payment_id);
                 self.refunded.push(payment_id);
             }
+            FulfilmentEvent::RefundFailed { payment_id, attempt, reason, handed_over } => {
+                self.refund_failures.retain(|failure| failure.payment_id != payment_id);
+                self.refund_failures.push(RefundFailure { payment_id, attempts: attempt, reason, handed_over });
+            }
+            // Retried or skipped, the count of failures begins anew.
+            FulfilmentEvent::CompensationResolved { .. } => self.refund_failures.clear(),
         }
     }
 }

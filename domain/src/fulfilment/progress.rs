@@ -2,7 +2,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{BegunFulfilment, Fulfilment, Tickets};
+use super::{BegunFulfilment, Fulfilment, RefundFailure, Tickets};
+use crate::ids::PaymentId;
 
 /// How far a saga has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -22,6 +23,25 @@ pub enum FulfilmentStep {
 }
 
 impl FulfilmentStep {
+    /// Every step, those under way first.
+    pub const ALL: [Self; 10] = [
+        Self::LockingStock,
+        Self::AwaitingPayment,
+        Self::LockLapsed,
+        Self::DeductingStock,
+        Self::ReleasingStock,
+        Self::Refunding,
+        Self::Completed,
+        Self::LockRefused,
+        Self::Refunded,
+        Self::Compensated,
+    ];
+
+    /// The step spelt like this, if there is one.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|step| step.as_str() == text)
+    }
+
     /// The step as metrics, REST and SQL spell it.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -63,6 +83,21 @@ impl Fulfilment {
 }
 
 impl BegunFulfilment {
+    /// Whether something that was done is to be undone.
+    pub fn is_compensating(&self) -> bool {
+        self.tickets == Tickets::Releasing || !self.refunds_owed.is_empty()
+    }
+
+    /// Whether a compensation was given up until a person has decided.
+    pub fn is_handed_over(&self) -> bool {
+        self.refund_failures.iter().any(|failure| failure.handed_over)
+    }
+
+    /// What is known of this payment's refund having failed.
+    pub fn refund_failure(&self, payment_id: &PaymentId) -> Option<&RefundFailure> {
+        self.refund_failures.iter().find(|failure| failure.payment_id == *payment_id)
+    }
+
     /// How far it has come.
     pub fn step(&self) -> FulfilmentStep {
         match self.tickets {
@@ -71,10 +106,11 @@ impl BegunFulfilment {
             _ if !self.refunds_owed.is_empty() => FulfilmentStep::Refunding,
             Tickets::Deducted => FulfilmentStep::Completed,
             Tickets::Refused => FulfilmentStep::LockRefused,
+            // With tickets still held, the end of the order has not come here yet.
+            Tickets::Held => FulfilmentStep::AwaitingPayment,
             _ if !self.refunded.is_empty() && self.captured.is_none() => FulfilmentStep::Refunded,
             Tickets::Released => FulfilmentStep::Compensated,
             Tickets::Requested => FulfilmentStep::LockingStock,
-            Tickets::Held => FulfilmentStep::AwaitingPayment,
             Tickets::Lapsed => FulfilmentStep::LockLapsed,
         }
     }

@@ -18,6 +18,8 @@ pub enum FulfilmentRejection {
     NotCaptured { step: FulfilmentStep },
     #[error("no refund of payment {payment_id} is owed")]
     RefundNotOwed { payment_id: PaymentId },
+    #[error("the fulfilment is at {step}: no compensation hangs")]
+    NothingToResolve { step: FulfilmentStep },
 }
 
 impl FulfilmentRejection {
@@ -31,6 +33,7 @@ impl FulfilmentRejection {
             Self::NoTicketsHeld { .. } => "no_tickets_held",
             Self::NotCaptured { .. } => "fulfilment_not_captured",
             Self::RefundNotOwed { .. } => "refund_not_owed",
+            Self::NothingToResolve { .. } => "nothing_to_resolve",
         }
     }
 }

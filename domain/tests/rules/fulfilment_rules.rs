@@ -1,6 +1,7 @@
 //! Each rule of the saga, what repeats the past, and what remains at every step.
 
-use domain::{Decider, Fulfilment, FulfilmentCommand, FulfilmentRejection, FulfilmentStep};
+use domain::fulfilment::{RefundFailure, ResolveAction};
+use domain::{Decider, Fulfilment, FulfilmentCommand, FulfilmentEvent, FulfilmentRejection, FulfilmentStep};
 use rstest::rstest;
 
 use crate::support::{after, and_then, lock_id, order_id, payment_id, quantity, ticket_type_id};
@@ -242,4 +243,86 @@ fn what_remains_is_known_at_every_step(
     assert_eq!(saga.step(), Some(step));
     assert_eq!(saga.remaining(), remaining);
     assert_eq!(step.is_terminal(), remaining.is_empty());
+}
+
+fn refund_refused(payment: u128) -> FulfilmentCommand {
+    FulfilmentCommand::RecordRefundFailure {
+        payment_id: payment_id(payment),
+        reason: "account closed".to_owned(),
+        max_attempts: 3,
+    }
+}
+
+fn resolve(action: ResolveAction) -> FulfilmentCommand {
+    FulfilmentCommand::Resolve { action, reason: "asked the bank".to_owned() }
+}
+
+/// Its tickets are back, and one refund is owed.
+fn refunding() -> Fulfilment {
+    and_then(released(), [owe_refund(1)])
+}
+
+#[test]
+fn a_refund_that_is_refused_again_and_again_is_handed_over() {
+    let mut saga = refunding();
+    for attempt in 1..=3 {
+        let expected = FulfilmentEvent::RefundFailed {
+            payment_id: payment_id(1),
+            attempt,
+            reason: "account closed".to_owned(),
+            handed_over: attempt == 3,
+        };
+        assert_eq!(saga.decide(refund_refused(1)).unwrap(), [expected]);
+        saga = and_then(saga, [refund_refused(1)]);
+        assert_eq!(saga.step(), Some(FulfilmentStep::Refunding), "it is still owed");
+    }
+    assert!(saga.begun.as_ref().unwrap().is_handed_over());
+    assert_eq!(saga.decide(refund_refused(1)).unwrap(), [], "nobody asks any more");
+}
+
+#[test]
+fn a_decision_to_retry_begins_the_count_anew() {
+    let given_up = and_then(refunding(), [refund_refused(1), refund_refused(1), refund_refused(1)]);
+    let retried = and_then(given_up, [resolve(ResolveAction::Retry)]);
+    assert!(!retried.begun.as_ref().unwrap().is_handed_over());
+    let again = and_then(retried, [refund_refused(1)]);
+    let failure = RefundFailure {
+        payment_id: payment_id(1),
+        attempts: 1,
+        reason: "account closed".to_owned(),
+        handed_over: false,
+    };
+    assert_eq!(again.begun.unwrap().refund_failures, [failure]);
+}
+
+#[test]
+fn a_refund_that_succeeds_after_all_leaves_no_failure_behind() {
+    let saga = and_then(refunding(), [refund_refused(1), refund(1)]);
+    assert_eq!(saga.step(), Some(FulfilmentStep::Refunded));
+    assert_eq!(saga.begun.as_ref().unwrap().refund_failures, []);
+    assert_eq!(saga.decide(refund_refused(1)).unwrap(), [], "a late refusal of what was paid back");
+}
+
+#[test]
+fn only_a_refund_that_is_owed_can_fail() {
+    let refused = refunding().decide(refund_refused(2));
+    assert_eq!(refused, Err(FulfilmentRejection::RefundNotOwed { payment_id: payment_id(2) }));
+}
+
+#[rstest]
+#[case::not_begun_to_undo(begun([grant(1)]))]
+#[case::done(completed())]
+#[case::undone(released())]
+fn where_nothing_is_undone_there_is_nothing_to_resolve(#[case] saga: Fulfilment) {
+    let step = saga.step().unwrap();
+    let refused = saga.decide(resolve(ResolveAction::Skip));
+    assert_eq!(refused, Err(FulfilmentRejection::NothingToResolve { step }));
+}
+
+#[test]
+fn every_step_is_spelt_one_way() {
+    for step in FulfilmentStep::ALL {
+        assert_eq!(FulfilmentStep::parse(step.as_str()), Some(step));
+        assert_eq!(serde_json::to_string(&step).unwrap(), format!("\"{step}\""));
+    }
 }

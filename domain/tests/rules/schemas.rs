@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use cqrs_es::DomainEvent;
+use domain::fulfilment::ResolveAction;
 use domain::{
     Channel, Decider, Fulfilment, FulfilmentEvent, Mode, Notification, NotificationEvent, NotificationId, Order,
     OrderEvent, OrderStatus, Payment, PaymentEvent, Stock, StockEvent, UpcastError,
@@ -133,6 +134,16 @@ fn fulfilment_events() -> Vec<FulfilmentEvent> {
         FulfilmentEvent::CompensationStarted { reason: "expired".to_owned() },
         FulfilmentEvent::CompensationCompleted { lock_id: lock_id(1) },
         FulfilmentEvent::RefundRecorded { payment_id: payment_id(1) },
+        FulfilmentEvent::RefundFailed {
+            payment_id: payment_id(1),
+            attempt: 2,
+            reason: "account closed".to_owned(),
+            handed_over: false,
+        },
+        FulfilmentEvent::CompensationResolved {
+            action: ResolveAction::Skip,
+            reason: "paid back by bank transfer".to_owned(),
+        },
     ]
 }
 

@@ -5,13 +5,13 @@ use domain::{
     Fulfilment, FulfilmentCommand, Mode, Order, OrderCommand, OrderId, OrderStatus, Payment, PaymentCommand, PaymentId,
     Stock, StockCommand,
 };
-use event_store::{CommandError, Committed, Deadline, Ledger, Refusal, UnitOfWork};
+use event_store::{CommandError, Committed, Ledger, Refusal, UnitOfWork};
 use messaging::message::OrderCancel;
 use serde::{Deserialize, Serialize};
 
-use super::deadline_kind::REFUND;
 use super::effects::{change_fulfilment, change_order, change_stock, clear_order_expiry, compensate, placed};
 use super::payment_key::PaymentKey;
+use super::refund::set_refund_due;
 use super::steps::{Step, hand_on};
 use super::{Origin, UseCaseError, answer, measured};
 use crate::policy::Policy;
@@ -119,8 +119,7 @@ fn give_back(
         change_fulfilment(uow, order_id, FulfilmentCommand::RecordCompensated { lock_id })?;
     }
     let key = PaymentKey { order_id: order_id.clone(), payment_id: payment_id.clone() };
-    let due_at = uow.now();
-    uow.set_deadline(Deadline { kind: REFUND, key: key.to_string(), due_at });
+    set_refund_due(uow, &key);
     Ok(Cancellation::RefundStarted)
 }
 

@@ -1,6 +1,6 @@
 //! What several use cases have in common: a decision together with the messages that tell of it.
 
-use domain::fulfilment::Tickets;
+use domain::fulfilment::{BegunFulfilment, Tickets};
 use domain::order::PlacedOrder;
 use domain::{
     Fulfilment, FulfilmentCommand, LockId, Order, OrderCommand, OrderEvent, OrderId, OrderRejection, Payment,
@@ -89,7 +89,14 @@ pub fn compensate(uow: &mut UnitOfWork<'_>, order_id: &OrderId, reason: &str) ->
     let events = uow.handle::<Fulfilment>(order_id.as_str(), command)?;
     let begun = uow.state::<Fulfilment>(order_id.as_str())?.begun.as_ref();
     let releasing = begun.filter(|begun| !events.is_empty() && begun.tickets == Tickets::Releasing);
-    let Some(begun) = releasing else { return Ok(()) };
+    match releasing.cloned() {
+        Some(begun) => ask_for_tickets_back(uow, &begun, reason),
+        None => Ok(()),
+    }
+}
+
+/// Has the saga's tickets put back on sale.
+pub fn ask_for_tickets_back(uow: &mut UnitOfWork<'_>, begun: &BegunFulfilment, reason: &str) -> Result<(), Refusal> {
     let rollback = StockRollback {
         lock_id: begun.lock_id.clone(),
         order_id: begun.order_id.clone(),
@@ -98,7 +105,7 @@ pub fn compensate(uow: &mut UnitOfWork<'_>, order_id: &OrderId, reason: &str) ->
         reason: reason.to_owned(),
         rollback_time: uow.now().timestamp_millis(),
     };
-    hand_on(uow, order_id, &rollback)
+    hand_on(uow, &begun.order_id, &rollback)
 }
 
 /// Has the lock lapse when its time is over.

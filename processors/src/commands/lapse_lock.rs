@@ -3,6 +3,7 @@ use std::future::Future;
 use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
+use domain::fulfilment::BegunFulfilment;
 use domain::order::PlacedOrder;
 use domain::{Fulfilment, FulfilmentCommand, LockId, OrderId, Stock, StockCommand, TicketTypeId};
 use event_store::{CommandError, Committed, Ledger, Refusal, UnitOfWork};
@@ -53,6 +54,11 @@ fn lapse(uow: &mut UnitOfWork<'_>, key: &LockLapseKey, due_at: DateTime<Utc>) ->
 impl LockLapseKey {
     pub(super) fn of(order: &PlacedOrder, lock_id: &LockId) -> Self {
         Self { ticket_type_id: order.ticket_type_id, order_id: order.order_id.clone(), lock_id: lock_id.clone() }
+    }
+
+    /// The lock that counts in this saga.
+    pub fn of_saga(saga: &BegunFulfilment) -> Self {
+        Self { ticket_type_id: saga.ticket_type_id, order_id: saga.order_id.clone(), lock_id: saga.lock_id.clone() }
     }
 
     pub(super) fn of_rollback(message: &StockRollback) -> Self {

@@ -10,7 +10,7 @@ use metrics::{counter, describe_counter, describe_histogram, histogram};
 const COMMANDS: &str = "ledger_commands_total";
 const DURATION: &str = "ledger_command_duration_seconds";
 
-const NAMES: [&str; 19] = [
+const NAMES: [&str; 21] = [
     "place_order",
     "begin_fulfilment",
     "lock_stock",
@@ -24,6 +24,8 @@ const NAMES: [&str; 19] = [
     "rollback_stock",
     "lapse_lock",
     "complete_refund",
+    "record_refund_failure",
+    "resolve_compensation",
     "put_ticket_type_on_sale",
     "change_capacity",
     "request_notification",

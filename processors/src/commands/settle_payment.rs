@@ -4,16 +4,16 @@ use domain::{
     Fulfilment, FulfilmentCommand, LockId, Order, OrderCommand, OrderId, OrderRejection, OrderStatus, Payment,
     PaymentCommand, PaymentId, PaymentRejection, Rejection, Stock, StockCommand, StockRejection,
 };
-use event_store::{CommandError, Committed, Deadline, Ledger, Refusal, UnitOfWork};
+use event_store::{CommandError, Committed, Ledger, Refusal, UnitOfWork};
 use messaging::message::StockDeduct;
 
-use super::deadline_kind::REFUND;
 use super::effects::{
     change_fulfilment, change_order, change_stock, change_stock_quietly, clear_lock_lapse, clear_order_expiry,
     conclude_payment, fail_payment, placed,
 };
 use super::lapse_lock::LockLapseKey;
 use super::payment_key::PaymentKey;
+use super::refund::set_refund_due;
 use super::steps::hand_on;
 use super::{Origin, UseCaseError, measured};
 use crate::ids;
@@ -175,12 +175,10 @@ impl News {
         Ok(Settlement::Paid)
     }
 
-    /// Due at once, and kept until the provider has paid back: a crash in between cannot lose it.
     fn start_refund(&self, uow: &mut UnitOfWork<'_>) -> Result<Settlement, Refusal> {
         let start = PaymentCommand::StartRefund { reason: "no_tickets".to_owned() };
         uow.handle::<Payment>(self.payment_id().as_str(), start)?;
-        let due_at = uow.now();
-        uow.set_deadline(Deadline { kind: REFUND, key: self.key().to_string(), due_at });
+        set_refund_due(uow, &self.key());
         Ok(Settlement::RefundStarted)
     }
 

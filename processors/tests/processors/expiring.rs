@@ -92,15 +92,44 @@ async fn a_decline_after_expiry_leaves_the_order_expired() {
 #[tokio::test]
 async fn thousands_that_are_due_at_once_are_acted_on_in_bounded_steps() {
     let mut shop = Shop::open(10).await;
-    let placing = (0..1_200).map(|_| shop.place(1));
+    let placing = (0..2_000).map(|_| shop.place(1));
     let orders = futures_util::future::join_all(placing).await;
     shop.make_due("order_expiry").await;
+    let batches = appends(&shop).await;
     let mut steps = Vec::new();
     while shop.deadlines("order_expiry").await > 0 {
         steps.push(shop.act_on_deadlines().await);
     }
-    assert_eq!(steps, [500, 500, 200]);
+    assert_eq!(steps, [500; 4]);
+    let taken = appends(&shop).await - batches;
+    assert!(taken <= 40, "2,000 orders took {taken} appends: they are to share them");
     for order_id in orders.iter().step_by(100) {
         assert_eq!(shop.status(order_id).await, OrderStatus::Expired);
     }
+}
+
+#[tokio::test]
+async fn a_process_that_dies_between_two_steps_loses_no_deadline() {
+    let mut shop = Shop::open(10).await;
+    let held = shop.place_and_lock(1).await;
+    let placing = (0..1_100).map(|_| shop.place(1));
+    let mut orders = futures_util::future::join_all(placing).await;
+    orders.push(held);
+    shop.make_due("order_expiry").await;
+    assert_eq!(shop.act_on_deadlines().await, 500);
+    shop.restart().await;
+    while shop.deadlines("order_expiry").await > 0 {
+        shop.act_on_deadlines().await;
+    }
+    let expired: i64 = sqlx::query_scalar("SELECT count(*) FROM store.events WHERE type = 'OrderExpired'")
+        .fetch_one(&shop.pool)
+        .await
+        .unwrap();
+    assert_eq!(expired, 1_101, "each once");
+    shop.deliver_all().await;
+    assert_eq!(shop.levels().await, (10, 0, 0));
+}
+
+async fn appends(shop: &Shop) -> i64 {
+    sqlx::query_scalar("SELECT count(*) FROM store.ledger_batch").fetch_one(&shop.pool).await.unwrap()
 }

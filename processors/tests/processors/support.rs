@@ -52,11 +52,27 @@ pub struct Shop {
     pub senders: Arc<RecordingSenders>,
     pub parts: ProcessorParts,
     catalogue: Catalogue,
-    handlers: Vec<Arc<dyn Handler>>,
+    pub handlers: Vec<Arc<dyn Handler>>,
     deadlines: DeadlineRunner,
+    results: ResultSender,
     /// Messages that were taken from the outbox and not delivered yet, in the order they were written.
     waiting: Vec<ReceivedMessage>,
     taken_upto: i64,
+}
+
+fn deadline_runner(
+    ledger: &Ledger,
+    policy: &Policy,
+    provider: &Arc<RecordingProvider>,
+    results: &ResultSender,
+) -> DeadlineRunner {
+    DeadlineRunner::new(DeadlineParts {
+        ledger: ledger.clone(),
+        policy: policy.clone(),
+        provider: provider.clone(),
+        results: results.clone(),
+        config: DeadlineConfig::default(),
+    })
 }
 
 impl Shop {
@@ -86,17 +102,12 @@ impl Shop {
             capacity,
         };
         commands::put_ticket_type_on_sale(&ledger, Origin::default(), put_on_sale).await.unwrap();
-        let deadlines = DeadlineRunner::new(DeadlineParts {
-            ledger: ledger.clone(),
-            policy: policy.clone(),
-            provider: provider.clone(),
-            results,
-            config: DeadlineConfig::default(),
-        });
+        let deadlines = deadline_runner(&ledger, &policy, &provider, &results);
         Self {
             handlers: handlers::handlers(&ledger, &parts),
             catalogue: Catalogue::new(),
             deadlines,
+            results,
             waiting: Vec::new(),
             taken_upto: 0,
             pool,
@@ -310,12 +321,27 @@ impl Shop {
         assert_eq!((report.done, report.failed), (0, 1));
     }
 
+    /// The kinds of the deadlines that are set, of whatever they are.
+    pub async fn deadline_kinds(&self) -> Vec<String> {
+        sqlx::query_scalar("SELECT kind FROM store.deadline ORDER BY kind").fetch_all(&self.pool).await.unwrap()
+    }
+
     pub async fn deadlines(&self, kind: &str) -> i64 {
         sqlx::query_scalar("SELECT count(*) FROM store.deadline WHERE kind = $1")
             .bind(kind)
             .fetch_one(&self.pool)
             .await
             .unwrap()
+    }
+
+    /// The process dies, and another takes its place: what it had in memory is gone.
+    pub async fn restart(&mut self) {
+        self.ledger.close().await;
+        self.ledger = Ledger::start(self.pool.clone(), LedgerConfig::default()).await.unwrap();
+        // The lease of the dead one ends by itself; a test need not wait for it.
+        sqlx::query("UPDATE store.lease SET expires_at = '-infinity'").execute(&self.pool).await.unwrap();
+        self.handlers = handlers::handlers(&self.ledger, &self.parts);
+        self.deadlines = deadline_runner(&self.ledger, &self.policy, &self.provider, &self.results);
     }
 
     // What can be seen.
@@ -370,6 +396,7 @@ pub struct RecordingProvider {
     /// What it says of payments when asked; of others, that they are pending. `None`: it does not know them.
     pub says: Mutex<HashMap<PaymentId, Option<ProviderPayment>>>,
     pub is_down: std::sync::atomic::AtomicBool,
+    pub refuses_refunds: std::sync::atomic::AtomicBool,
 }
 
 impl RecordingProvider {
@@ -433,6 +460,9 @@ impl PaymentProvider for RecordingProvider {
 
     async fn refund(&self, payment_id: &PaymentId, amount: Money) -> Result<ProviderRefund, ProviderError> {
         self.reachable()?;
+        if self.refuses_refunds.load(std::sync::atomic::Ordering::SeqCst) {
+            return Err(ProviderError::Refused { status: 422, message: "account closed".to_owned() });
+        }
         self.refunded.lock().unwrap().push(payment_id.clone());
         Ok(ProviderRefund {
             payment_id: payment_id.clone(),

@@ -11,6 +11,7 @@ use crate::ledger::RANGE;
 use crate::notifications::NotificationView;
 use crate::orders::OrderView;
 use crate::read_model::{self, ReadModel, Table};
+use crate::sagas::SagaView;
 use crate::stock::StockView;
 use crate::{ProjectionError, checkpoint};
 
@@ -22,6 +23,7 @@ pub async fn read_models(pool: &PgPool) -> Result<Vec<Violation>, ProjectionErro
     let mut violations = table::<OrderView>(pool, &Table::active::<OrderView>(pool).await?).await?;
     violations.extend(table::<StockView>(pool, &Table::active::<StockView>(pool).await?).await?);
     violations.extend(table::<NotificationView>(pool, &Table::active::<NotificationView>(pool).await?).await?);
+    violations.extend(table::<SagaView>(pool, &Table::active::<SagaView>(pool).await?).await?);
     Ok(violations)
 }
 

@@ -8,6 +8,7 @@ use crate::ProjectionError;
 use crate::notifications::NotificationView;
 use crate::orders::OrderView;
 use crate::read_model::{ReadModel, category_prefix};
+use crate::sagas::SagaView;
 use crate::stock::StockView;
 
 /// Compares the version of each row with the last of its stream, at the checkpoint.
@@ -16,6 +17,7 @@ pub async fn versions(pool: &PgPool) -> Result<Vec<Violation>, ProjectionError> 
     of::<OrderView>(pool, &mut findings).await?;
     of::<StockView>(pool, &mut findings).await?;
     of::<NotificationView>(pool, &mut findings).await?;
+    of::<SagaView>(pool, &mut findings).await?;
     Ok(findings.into_violations())
 }
 

@@ -74,9 +74,9 @@ impl TestApi {
         let provider = Arc::new(TestProvider::new(ledger.clone()));
         let rollout_config = RolloutConfig { instance, ..RolloutConfig::default() };
         let (rollout, watcher) = rollout::start(pool.clone(), rollout_config).await.unwrap();
-        // It ends with the test's runtime.
-        tokio::spawn(watcher.run(CancellationToken::new()));
         let shutdown = CancellationToken::new();
+        // It ends with the test's runtime.
+        tokio::spawn(watcher.run(shutdown.clone()));
         let parts = ApiParts {
             ledger: ledger.clone(),
             queries: pool.clone(),
@@ -91,17 +91,8 @@ impl TestApi {
             shutdown: shutdown.clone(),
         };
         let state = ApiState::new(parts, config).unwrap();
-        Self {
-            router: api::router(state.clone()),
-            pool,
-            ledger,
-            state,
-            rollout,
-            provider,
-            shutdown,
-            key,
-            _database: database,
-        }
+        let router = api::router(state.clone());
+        Self { router, pool, ledger, state, shutdown, rollout, provider, key, _database: database }
     }
 
     /// The same with one ticket type on sale: 100 tickets at 299.00.
