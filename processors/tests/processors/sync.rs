@@ -217,6 +217,24 @@ async fn a_provider_that_is_away_leaves_the_sync_payment_open() {
     assert_eq!(shop.status(&order_id).await, OrderStatus::Paying);
 }
 
+#[tokio::test]
+async fn a_sync_payment_whose_caller_died_is_asked_for_by_its_deadline() {
+    let mut shop = Shop::open(10).await;
+    let order_id = shop.place_in(Mode::Sync, 1).await.order_id;
+    let payment_id = start(&shop, &order_id).await.payment_id;
+    // Committed, and the caller died before it asked the provider.
+    shop.provider.forget(&payment_id);
+    shop.let_time_pass("payment_query").await;
+    assert_eq!(shop.provider.starts(), [payment_id.clone()]);
+
+    shop.provider.say(&payment_id, ProviderStatus::Succeeded);
+    shop.let_time_pass("payment_query").await;
+    assert_eq!(shop.status(&order_id).await, OrderStatus::Confirmed);
+    assert_eq!(shop.levels().await, (9, 0, 1));
+    assert_eq!(shop.deadlines("payment_query").await, 0);
+    assert_only_news(&mut shop).await;
+}
+
 async fn start(shop: &Shop, order_id: &OrderId) -> NewPayment {
     let request = StartPayment { payment_method: "ALIPAY".to_owned(), callback_url: None };
     let order = shop.order(order_id).await;
