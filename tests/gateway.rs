@@ -198,12 +198,17 @@ async fn traffic_is_switched_between_the_modes_and_an_order_ends_in_the_one_it_b
     let begun_sync = place(&gateway, &admin, 2, 201, "sync").await;
     assert_eq!(client.status(&begun_sync).await, "AWAITING_PAYMENT", "decided in the request");
 
+    let updates = gateway.url(&format!("/v1/orders/{begun_async}/updates"));
+    let updates = caller(OPERATOR).get(updates).bearer_auth(&admin).header("last-event-id", "1").send().await.unwrap();
     for order in [&begun_async, &begun_sync] {
         let mode_before = client.get(&format!("/v1/orders/{order}")).await.body["mode"].clone();
         client.pay(order, "ALIPAY").await;
         client.await_status(order, &["CONFIRMED"], SOON * 3).await;
         assert_eq!(client.get(&format!("/v1/orders/{order}")).await.body["mode"], mode_before);
     }
+    // It ends by itself when the order is over.
+    let told = updates.text().await.unwrap();
+    assert!(told.contains("event: CONFIRMED") && !told.contains("event: PENDING"), "{told}");
     instance.assert_settled();
 }
 

@@ -23,6 +23,8 @@ const CAPACITY: u32 = 800;
 const TICKET_TYPE: i64 = 2001;
 const EXPIRE_AFTER_SECONDS: u64 = 40;
 const LOCK_TIME_SECONDS: u64 = 25;
+/// A silent provider is asked, and given up while the order lives: it may be paid again until it expires.
+const GIVE_UP_AFTER_SECONDS: u64 = 8;
 const DECIDED_WITHIN: Duration = Duration::from_secs(120);
 /// After the last deadline.
 const ENDED_WITHIN: Duration = Duration::from_secs(120);
@@ -67,6 +69,8 @@ async fn a_thousand_orders_of_every_kind_come_to_an_end_and_the_money_adds_up() 
     let instance = Arc::new(Instance::start(&[
         ("LEDGER__ORDER__EXPIRE_AFTER_SECONDS", &seconds(EXPIRE_AFTER_SECONDS)),
         ("LEDGER__STOCK__LOCK_TIME_SECONDS", &seconds(LOCK_TIME_SECONDS)),
+        ("LEDGER__PAYMENT__QUERY_AFTER_SECONDS", "2"),
+        ("LEDGER__PAYMENT__GIVE_UP_AFTER_SECONDS", &seconds(GIVE_UP_AFTER_SECONDS)),
     ]));
     instance.client().put_on_sale(TICKET_TYPE, CAPACITY).await;
 

@@ -10,7 +10,7 @@ use messaging::inbox::{self, ConsumerEffect};
 use messaging::{Topic, lane_of};
 use outbox_relay::trace::{self, TracedMessage};
 use outbox_relay::{CircuitState, health};
-use processors::commands::deadline_kind::{LOCK_LAPSE, ORDER_EXPIRY, REFUND};
+use processors::commands::deadline_kind::{LOCK_LAPSE, ORDER_EXPIRY, PAYMENT_QUERY, REFUND};
 use processors::commands::{LockLapseKey, OrderExpiryKey, PaymentKey};
 use processors::resolution;
 use projections::SagaView;
@@ -126,7 +126,7 @@ async fn deadlines(
     wanted.extend(saga.map(|saga| (LOCK_LAPSE, LockLapseKey::of_saga(saga).to_string())));
     for attempt in &order.payments {
         let key = PaymentKey { order_id: order.order_id.clone(), payment_id: attempt.payment_id.clone() };
-        wanted.push((REFUND, key.to_string()));
+        wanted.extend([(PAYMENT_QUERY, key.to_string()), (REFUND, key.to_string())]);
     }
     Ok(read::deadlines(pool, &wanted).await?)
 }
