@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, Utc};
 use domain::Decider;
-use sqlx::{FromRow, PgExecutor};
+use sqlx::{FromRow, PgExecutor, Row};
 use uuid::Uuid;
 
 use crate::command::CommandKey;
@@ -91,18 +91,19 @@ pub async fn due_deadlines(
 
 /// What is stored under a command's key, if it was used before.
 pub async fn known_key(executor: impl PgExecutor<'_>, key: &CommandKey) -> Result<Option<KeyRecord>, StoreError> {
-    let stored: Option<(Option<Vec<u8>>, Option<String>, Option<i64>)> =
-        sqlx::query_as("select request_hash, response, position from store.command_key where scope = $1 and key = $2")
+    let stored =
+        sqlx::query("select request_hash, response, position from store.command_key where scope = $1 and key = $2")
             .bind(&key.scope)
             .bind(&key.key)
             .fetch_optional(executor)
             .await?;
-    Ok(stored.map(|(request_hash, response, position)| KeyRecord {
+    let Some(stored) = stored else { return Ok(None) };
+    Ok(Some(KeyRecord {
         scope: key.scope.clone(),
         key: key.key.clone(),
-        request_hash,
-        response,
-        position,
+        request_hash: stored.try_get("request_hash")?,
+        response: stored.try_get("response")?,
+        position: stored.try_get("position")?,
     }))
 }
 

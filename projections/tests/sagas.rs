@@ -160,7 +160,7 @@ async fn what_was_handed_over_is_stuck_at_once_and_a_decision_gives_it_time_agai
     };
     tell(&world, &order_id, vec![failed]).await;
     project(&world).await;
-    assert_eq!(listed(&world, STUCK).await, [order_id.clone()]);
+    assert_eq!(listed(&world, STUCK).await, std::slice::from_ref(&order_id));
     age(&world, 3_600.0).await;
     let retry = FulfilmentCommand::Resolve { action: ResolveAction::Retry, reason: "opened again".to_owned() };
     tell(&world, &order_id, vec![retry]).await;

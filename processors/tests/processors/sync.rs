@@ -225,7 +225,7 @@ async fn a_sync_payment_whose_caller_died_is_asked_for_by_its_deadline() {
     // Committed, and the caller died before it asked the provider.
     shop.provider.forget(&payment_id);
     shop.let_time_pass("payment_query").await;
-    assert_eq!(shop.provider.starts(), [payment_id.clone()]);
+    assert_eq!(shop.provider.starts(), std::slice::from_ref(&payment_id));
 
     shop.provider.say(&payment_id, ProviderStatus::Succeeded);
     shop.let_time_pass("payment_query").await;
