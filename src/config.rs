@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use figment::Figment;
+use figment::error::Kind;
 use figment::providers::{Env, Format, Serialized, Toml};
 use processors::payment_result::AllowedHosts;
 use serde::{Deserialize, Serialize};
@@ -21,6 +22,8 @@ const ENV_PREFIX: &str = "LEDGER__";
 const DEFAULT_LOG_FILTER: &str = "info,rocketmq_auth=warn,rocketmq_broker=warn,rocketmq_client_rust=warn,rocketmq_common=warn,\
     rocketmq_namesrv=warn,rocketmq_observability=warn,rocketmq_remoting=warn,rocketmq_runtime=warn,rocketmq_store=error,\
     rocketmq_store_local=warn,rocketmq_transport=warn";
+/// Those who listen for notifications keep one each; the rest is for work.
+const MIN_CONNECTIONS: u32 = 4;
 const MASK: &str = "********";
 
 /// Everything that can be set. Units are in the names.
@@ -520,6 +523,9 @@ impl Config {
                 return Err(invalid(key, "must be at least 1"));
             }
         }
+        if self.database.max_connections < MIN_CONNECTIONS {
+            return Err(invalid("database.max_connections", &format!("must be at least {MIN_CONNECTIONS}")));
+        }
         self.validate_bounds()?;
         self.notification.validate()?;
         self.cache.validate()?;
@@ -606,6 +612,22 @@ impl Config {
         if let Err(error) = AllowedHosts::parse(&self.payment.result_callback_hosts()) {
             return Err(invalid("payment.result_callback_hosts", &error.to_string()));
         }
+        self.validate_shared_secrets()
+    }
+
+    /// Whoever has the callback secret can say that a payment succeeded, so it is shared with the provider alone, and never
+    /// travels.
+    fn validate_shared_secrets(&self) -> Result<(), String> {
+        let payment = &self.payment;
+        let tells_own_secret =
+            payment.result_callback_secret.is_none() || payment.result_callback_secret == payment.callback_secret;
+        if !payment.result_callback_hosts().is_empty() && tells_own_secret {
+            let why = "must be set where payment.result_callback_hosts is, and differ from payment.callback_secret";
+            return Err(invalid("payment.result_callback_secret", why));
+        }
+        if payment.provider_url.is_some() && payment.provider_api_key.is_none() {
+            return Err(invalid("payment.provider_api_key", "must be set where payment.provider_url is"));
+        }
         Ok(())
     }
 
@@ -668,7 +690,11 @@ fn invalid(key: &str, why: &str) -> String {
 
 fn first_line(error: &figment::Error) -> String {
     let key = error.path.join(".");
-    let why = error.kind.to_string();
+    // What was found is left out: it may be a secret, also in the line that a syntax error quotes.
+    let why = match &error.kind {
+        Kind::InvalidType(_, wanted) | Kind::InvalidValue(_, wanted) => format!("must be {wanted}"),
+        kind => kind.to_string().lines().next().unwrap_or_default().to_owned(),
+    };
     match key.is_empty() {
         true => format!("configuration: {why}"),
         false => format!("configuration: {key}: {why}"),

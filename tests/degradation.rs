@@ -69,7 +69,10 @@ async fn with_the_broker_away_orders_are_taken_and_served_and_go_on_when_it_retu
 async fn with_the_payment_provider_away_no_payment_is_both_taken_and_lost() {
     let port = support::free_port();
     let url = format!("http://127.0.0.1:{port}");
-    let instance = Instance::start(&[("LEDGER__PAYMENT__PROVIDER_URL", &url)]);
+    let instance = Instance::start(&[
+        ("LEDGER__PAYMENT__PROVIDER_URL", &url),
+        ("LEDGER__PAYMENT__PROVIDER_API_KEY", "key-of-the-provider"),
+    ]);
     let client = instance.client();
     client.put_on_sale(TICKET_TYPE, 100).await;
     let mut orders = Vec::new();

@@ -119,6 +119,7 @@ async fn with_the_provider_away_a_payment_waits_and_the_next_ones_are_refused_at
     let nobody_there = format!("http://127.0.0.1:{}", support::free_port());
     let instance = Instance::start(&[
         ("LEDGER__PAYMENT__PROVIDER_URL", &nobody_there),
+        ("LEDGER__PAYMENT__PROVIDER_API_KEY", "key-of-the-provider"),
         ("LEDGER__PAYMENT__CIRCUIT_FAILURE_THRESHOLD", "2"),
         ("LEDGER__PAYMENT__CIRCUIT_OPEN_MS", "60000"),
     ]);

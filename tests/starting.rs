@@ -54,12 +54,25 @@ fn a_wrong_setting_stops_the_start_with_one_line_that_names_the_key() {
         ("LEDGER__STOCK__LOCK_TIME_SECONDS", "-5", "stock.lock_time_seconds"),
         ("LEDGER__HTTP__LISTEN", "everywhere", "http.listen"),
         ("LEDGER__ROCKETMQ__NAME_SERVER", "nowhere", "rocketmq.name_server"),
+        ("LEDGER__DATABASE__MAX_CONNECTIONS", "1", "database.max_connections"),
+        // Whoever has the callback secret can say that a payment succeeded: it is not lent to others.
+        ("LEDGER__PAYMENT__PROVIDER_URL", "https://provider.example", "payment.provider_api_key"),
+        ("LEDGER__PAYMENT__RESULT_CALLBACK_HOSTS", "shop.example", "payment.result_callback_secret"),
     ] {
         let output = order_ledger(&["up"], &[(variable, value)]);
         assert_eq!(output.status.code(), Some(2), "{variable}={value}");
         let said = stderr(&output);
         assert!(said.contains(key) && said.trim().lines().count() == 1, "{variable}={value}: {said}");
     }
+}
+
+#[test]
+fn a_wrong_setting_is_named_and_not_repeated_because_it_may_be_a_secret() {
+    let secret = "123456789012345678";
+    let output = order_ledger(&["config"], &[("LEDGER__AUTH__TOKEN_KEY", secret)]);
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("auth.token_key") && !said.contains(secret), "{said}");
 }
 
 #[test]

@@ -34,6 +34,8 @@ struct Shared {
     pool: PgPool,
     shutdown: CancellationToken,
     slots: Arc<Semaphore>,
+    /// Twice what the slots allow, so that looking for those who have gone is rare.
+    max_entries: usize,
     started: Once,
     waiting: Mutex<HashMap<String, watch::Sender<()>>>,
 }
@@ -52,6 +54,7 @@ impl StreamNews {
             pool,
             shutdown,
             slots: Arc::new(Semaphore::new(max_subscriptions.min(Semaphore::MAX_PERMITS))),
+            max_entries: max_subscriptions.saturating_mul(2),
             started: Once::new(),
             waiting: Mutex::default(),
         }))
@@ -61,7 +64,7 @@ impl StreamNews {
     pub fn subscribe(&self, stream_id: String) -> Result<Subscription, Problem> {
         let too_many = |_| Problem::unavailable("too_many_streams", "too many streams of updates are open");
         let slot = self.0.slots.clone().try_acquire_owned().map_err(too_many)?;
-        let news = self.0.lock().entry(stream_id).or_default().subscribe();
+        let news = self.0.wait_for(stream_id);
         self.0.started.call_once(|| drop(tokio::spawn(watch_ledger(self.0.clone()))));
         Ok(Subscription { news, shutdown: self.0.shutdown.clone(), _slot: slot })
     }
@@ -86,6 +89,15 @@ impl Shared {
     fn lock(&self) -> MutexGuard<'_, HashMap<String, watch::Sender<()>>> {
         // Every change is one call of the map, so a panic elsewhere cannot have left it half done.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait_for(&self, stream_id: String) -> watch::Receiver<()> {
+        let mut waiting = self.lock();
+        // While nothing happens nobody else forgets those who have gone.
+        if waiting.len() >= self.max_entries {
+            waiting.retain(|_, news| news.receiver_count() > 0);
+        }
+        waiting.entry(stream_id).or_default().subscribe()
     }
 
     /// The streams that somebody waits for; those whose last waiter has gone are forgotten.

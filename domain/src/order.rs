@@ -92,6 +92,13 @@ impl PlacedOrder {
         self.payments.last()
     }
 
+    /// Whether it is over and no payment is on its way that could still change that: a late capture, or a refund.
+    pub fn is_settled(&self) -> bool {
+        let is_on_its_way =
+            |attempt: &PaymentAttempt| matches!(attempt.outcome, AttemptOutcome::Started | AttemptOutcome::Refunding);
+        self.status.is_terminal() && !self.payments.iter().any(is_on_its_way)
+    }
+
     /// Whether this is the payment whose outcome the order waits for.
     pub fn is_paying_by(&self, payment_id: &PaymentId) -> bool {
         self.status == OrderStatus::Paying

@@ -7,6 +7,7 @@
 //! commands on contended streams, which have to wait for other processes.
 
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
@@ -42,6 +43,8 @@ pub(crate) struct Executor {
     contended: Contended,
     lanes: [Lane; 3],
     running: JoinSet<(usize, Option<Finished>)>,
+    /// So many waited when they were looked through for a batch beside another, and too few were free to go.
+    looked_in_vain_at: usize,
     head: watch::Sender<i64>,
     snapshots: mpsc::Sender<SnapshotJob>,
     closing: CancellationToken,
@@ -81,6 +84,7 @@ impl Executor {
             waiting: Waiting::default(),
             lanes: [lane(false), lane(false), lane(true)],
             running: JoinSet::new(),
+            looked_in_vain_at: 0,
             config,
             clock,
             inbox,
@@ -148,37 +152,38 @@ impl Executor {
                 return;
             }
             let takes_contended = self.lanes[index].takes_contended;
-            let max_commands = self.room_of(&self.lanes[index]);
-            if max_commands == 0 {
-                continue;
-            }
+            let Some(size) = self.batch_size(&self.lanes[index]) else { continue };
             let busy: Vec<&Busy> = self.lanes.iter().filter_map(|lane| lane.busy.as_ref()).collect();
             let contended = &self.contended;
             let is_contended = |queued: &Queued| {
                 !contended.is_empty() && queued.command.streams.iter().any(|s| contended.contains(&s.stream_id))
             };
-            let commands =
-                self.waiting.take_batch(max_commands, &busy, |queued| is_contended(queued) == takes_contended);
+            let commands = self.waiting.take_batch(&size, &busy, |queued| is_contended(queued) == takes_contended);
             if !commands.is_empty() {
                 self.start(index, commands);
+            } else if *size.start() > 1 {
+                self.looked_in_vain_at = self.waiting.len();
             }
         }
     }
 
-    /// How many commands the lane may take now.
-    fn room_of(&self, lane: &Lane) -> usize {
+    /// How many commands a batch of the lane may have now.
+    fn batch_size(&self, lane: &Lane) -> Option<RangeInclusive<usize>> {
         if lane.connection.is_none() || (lane.takes_contended && self.contended.is_empty()) {
-            return 0;
+            return None;
         }
         let beside = self.lanes.iter().filter(|other| other.takes_contended == lane.takes_contended);
         let Some(on_their_way) = beside.filter_map(|other| other.busy.as_ref()).map(Busy::commands).max() else {
-            return self.max_batch();
+            return Some(1..=self.max_batch());
         };
-        if self.waiting.len() < on_their_way.max(MIN_BATCH_BESIDE) {
-            return 0;
+        let least = on_their_way.max(MIN_BATCH_BESIDE);
+        // Looking through all that wait costs, so only when enough have come since it was in vain.
+        if self.waiting.len() < least.max(self.looked_in_vain_at + MIN_BATCH_BESIDE) {
+            return None;
         }
         // Batches of one size keep both connections busy.
-        (on_their_way + self.waiting.len()).div_ceil(2).min(self.max_batch())
+        let half = (on_their_way + self.waiting.len()).div_ceil(2);
+        Some(least..=half.max(least).min(self.max_batch().max(least)))
     }
 
     fn start(&mut self, index: usize, commands: Vec<Queued>) {
@@ -229,6 +234,7 @@ impl Executor {
 
     /// The states come back, conflicting commands go to the front of the line, and the news goes out.
     fn finish(&mut self, index: usize, finished: Option<Finished>) {
+        self.looked_in_vain_at = 0;
         let lane = &mut self.lanes[index];
         lane.busy = None;
         let Some(Finished { connection, slots, settlement }) = finished else {

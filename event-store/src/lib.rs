@@ -8,6 +8,7 @@ mod clock;
 mod command;
 mod connection;
 mod contention;
+pub mod deadline;
 mod decide;
 mod error;
 mod executor;

@@ -39,6 +39,9 @@ pub(crate) async fn catch_up(connection: &mut PgConnection, slots: Vec<&mut Stre
     if !again.is_empty() {
         for slot in &mut again {
             slot.forget_everything();
+            // Until it is read again nothing is known of it, also when reading fails.
+            slot.load = true;
+            slot.fresh = false;
         }
         apply_newer(connection, again, false).await?;
     }

@@ -1,6 +1,7 @@
 //! Commands that wait for their batch, and which of them may go next.
 
 use std::collections::{HashSet, VecDeque};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use tokio::time::{Duration, Instant};
@@ -60,14 +61,18 @@ impl Waiting {
     }
 
     /// Takes the next batch. A command is passed over when it `belongs` elsewhere, when one of its streams or keys is
-    /// busy, or when a command before it on one of its streams was passed over: order on a stream is never changed.
+    /// busy, or when a command before it on one of its streams was passed over: order on a stream is never changed. Fewer
+    /// than the least size stay where they are.
     pub(crate) fn take_batch(
         &mut self,
-        max_commands: usize,
+        size: &RangeInclusive<usize>,
         busy: &[&Busy],
         belongs: impl Fn(&Queued) -> bool,
     ) -> Vec<Queued> {
-        let chosen = self.choose(max_commands, busy, belongs);
+        let chosen = self.choose(*size.end(), busy, belongs);
+        if chosen.len() < *size.start() {
+            return Vec::new();
+        }
         if chosen.len() == self.queue.len() {
             return self.queue.drain(..).collect();
         }

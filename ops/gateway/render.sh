@@ -60,8 +60,11 @@ fi >"$directory/listen.conf"
     echo "}"
 } >"$directory/operators.conf"
 {
-    echo "limit_req_zone \$caller zone=callers:10m rate=${rate}r/s;"
+    echo "limit_req_zone \$limited_caller zone=callers:10m rate=${rate}r/s;"
     echo "limit_req zone=callers burst=$((rate * 2)) nodelay;"
+    # Many users share an address, and somebody may make up a new token for each request.
+    echo "limit_req_zone \$limited_address zone=addresses:10m rate=$((rate * 20))r/s;"
+    echo "limit_req zone=addresses burst=$((rate * 40)) nodelay;"
     echo "limit_req_status 429;"
 } >"$directory/limits.conf"
 [ -e "$directory/traffic.conf" ] || GATEWAY_DIR=$directory "$here/switch.sh" --write policy

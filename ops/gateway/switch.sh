@@ -81,7 +81,10 @@ put_in_force() { # SHARES GROUPS
         fail "nginx refused the change; the old one is in force"
     fi
     old=$(workers)
-    "$nginx" -p "$directory" -c nginx.conf -s reload 2>/dev/null || fail "nginx could not be told: see error.log"
+    "$nginx" -p "$directory" -c nginx.conf -s reload 2>/dev/null || {
+        mv "$traffic.before" "$traffic"
+        fail "nginx could not be told: see error.log"
+    }
     await_replacement "$old"
     rm -f "$traffic.before"
     cat "$traffic"

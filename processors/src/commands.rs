@@ -34,7 +34,7 @@ use thiserror::Error;
 
 pub use begin_fulfilment::begin_fulfilment;
 pub use cancel_order::{Cancellation, cancel_order, compensate_cancelled};
-pub use deadline::{clear_deadline, postpone_deadline};
+pub use deadline::clear_deadline;
 pub use deduct_stock::deduct_stock;
 pub use expire_order::{OrderExpiryKey, expire_order};
 pub use give_up_payment::{PROVIDER_SILENT, give_up_payment};

@@ -7,13 +7,14 @@
 mod payment_result;
 mod silent_payment;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use domain::{Payment, PaymentRejection, Rejection};
+use domain::{Payment, PaymentRejection, PaymentStatus, Rejection};
 use event_store::lease::{self, Lease};
-use event_store::{CommandError, Committed, Ledger, StoreError, read};
+use event_store::{CommandError, Committed, Ledger, StoreError, deadline, read};
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt, future, stream};
 use thiserror::Error;
@@ -231,16 +232,19 @@ impl Task {
     /// Keeps the lease meanwhile: those who are called may take longer to answer than it lasts.
     async fn act(&mut self, kind: &'static str, due: Due) -> Vec<Result<(), ActError>> {
         let actor = self.actor.clone();
-        let mut acting = std::pin::pin!(actor.act_on_all(kind, due));
-        let renewal = Duration::from_millis(actor.0.config.lease_ttl_ms / 3);
+        // Both are polled all the time: those who act hold the connections that a renewal may have to wait for.
+        tokio::select! {
+            outcomes = actor.act_on_all(kind, due) => outcomes,
+            never = self.keep_lease() => match never {},
+        }
+    }
+
+    async fn keep_lease(&mut self) -> Infallible {
+        let renewal = Duration::from_millis(self.actor.0.config.lease_ttl_ms / 3);
         loop {
-            tokio::select! {
-                outcomes = &mut acting => return outcomes,
-                () = tokio::time::sleep(renewal) => {
-                    if let Err(error) = self.hold_lease().await {
-                        tracing::warn!(%error, task = self.lease_name, "the lease may be lost; what was begun is finished");
-                    }
-                }
+            tokio::time::sleep(renewal).await;
+            if let Err(error) = self.hold_lease().await {
+                tracing::warn!(%error, task = self.lease_name, "the lease may be lost; what was begun is finished");
             }
         }
     }
@@ -268,13 +272,16 @@ struct Actor(DeadlineParts);
 impl Actor {
     async fn act_on_all(&self, kind: &'static str, due: Due) -> Vec<Result<(), ActError>> {
         if ![ORDER_EXPIRY, LOCK_LAPSE].contains(&kind) {
-            let calls: Vec<_> =
-                due.into_iter().map(|(key, _)| self.finish(kind, key.clone(), self.call(kind, key)).boxed()).collect();
+            let calls: Vec<_> = due
+                .into_iter()
+                .map(|(key, due_at)| self.finish(kind, key.clone(), due_at, self.call(kind, key, due_at)).boxed())
+                .collect();
             return stream::iter(calls).buffer_unordered(self.0.config.max_concurrent_calls).collect().await;
         }
         // All are submitted before the first is awaited, so that they are committed together.
-        let acting: Vec<_> = due.into_iter().map(|(key, due_at)| (self.submit(kind, &key, due_at), key)).collect();
-        future::join_all(acting.into_iter().map(|(acting, key)| self.finish(kind, key, acting))).await
+        let acting: Vec<_> =
+            due.into_iter().map(|(key, due_at)| (self.submit(kind, &key, due_at), key, due_at)).collect();
+        future::join_all(acting.into_iter().map(|(acting, key, due_at)| self.finish(kind, key, due_at, acting))).await
     }
 
     fn submit(&self, kind: &str, key: &str, due_at: DateTime<Utc>) -> BoxFuture<'static, Result<(), ActError>> {
@@ -294,23 +301,27 @@ impl Actor {
         Ok(commands::lapse_lock(&self.0.ledger, origin, key, due_at).boxed())
     }
 
-    async fn call(&self, kind: &str, key: String) -> Result<(), ActError> {
+    async fn call(&self, kind: &str, key: String, due_at: DateTime<Utc>) -> Result<(), ActError> {
         match kind {
             REFUND => self.refund(key).await,
-            PAYMENT_QUERY => self.ask_about(key).await,
-            _ => self.tell_result(key).await,
+            PAYMENT_QUERY => self.ask_about(key, due_at).await,
+            _ => self.tell_result(key, due_at).await,
         }
     }
 
     /// A repeat after a crash asks the provider again, who knows the payment and gives back once.
     async fn refund(&self, key: String) -> Result<(), ActError> {
         let key: PaymentKey = key.parse()?;
-        let payment = self.0.ledger.load::<Payment>(key.payment_id.as_str()).await?.state.requested;
-        let captured =
-            payment.ok_or(Rejection::from(PaymentRejection::NotFound)).map_err(CommandError::Rejected)?.captured;
-        let origin = Origin::of_deadline(&key.order_id);
         let ledger = &self.0.ledger;
-        match self.0.provider.refund(&key.payment_id, captured).await {
+        let payment = ledger.load::<Payment>(key.payment_id.as_str()).await?.state.requested;
+        let payment = payment.ok_or(Rejection::from(PaymentRejection::NotFound)).map_err(CommandError::Rejected)?;
+        if payment.status != PaymentStatus::Refunding {
+            // Paid back meanwhile, perhaps by hand.
+            commands::clear_deadline(ledger, REFUND, key.to_string()).await?;
+            return Ok(());
+        }
+        let origin = Origin::of_deadline(&key.order_id);
+        match self.0.provider.refund(&key.payment_id, payment.captured).await {
             Ok(refund) => {
                 commands::complete_refund(ledger, origin, key, refund.provider_reference).await?;
                 Ok(())
@@ -329,20 +340,20 @@ impl Actor {
         &self,
         kind: &'static str,
         key: String,
+        due_at: DateTime<Utc>,
         acting: impl Future<Output = Result<(), ActError>>,
     ) -> Result<(), ActError> {
         let outcome = acting.await;
         if let Err(error) = &outcome
             && let Some(pause_ms) = self.pause_ms(error)
         {
-            self.postpone(kind, key, TimeDelta::milliseconds(i64::from(pause_ms))).await?;
+            self.postpone(kind, &key, due_at, TimeDelta::milliseconds(i64::from(pause_ms))).await?;
         }
         outcome
     }
 
-    async fn postpone(&self, kind: &'static str, key: String, pause: TimeDelta) -> Result<(), ActError> {
-        commands::postpone_deadline(&self.0.ledger, kind, key, pause).await?;
-        Ok(())
+    async fn postpone(&self, kind: &str, key: &str, due_at: DateTime<Utc>, pause: TimeDelta) -> Result<(), ActError> {
+        Ok(deadline::postpone(self.0.ledger.pool(), kind, key, due_at, pause).await?)
     }
 
     /// How long to leave a deadline alone; nothing where the next step may well succeed.
@@ -362,7 +373,10 @@ impl Actor {
             }
             // When to ask again was written down with the refusal.
             ActError::RefundRefused(_) => None,
-            ActError::UseCase(UseCaseError::Store(_)) | ActError::Store(_) | ActError::Result(_) => None,
+            ActError::UseCase(UseCaseError::Store(error)) | ActError::Store(error) => {
+                matches!(error, StoreError::Unreadable { .. }).then_some(self.0.config.refused_retry_ms)
+            }
+            ActError::Result(_) => None,
             ActError::UseCase(_) => Some(self.0.config.refused_retry_ms),
         }
     }

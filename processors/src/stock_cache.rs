@@ -32,6 +32,9 @@ pub struct CachedStock {
 /// be missed for long.
 #[async_trait]
 pub trait StockCache: Send + Sync {
+    /// How old an entry may become, and so how old news may be that makes one.
+    fn ttl_ms(&self) -> u64;
+
     /// What is known of a ticket type's stock.
     async fn get(&self, id: TicketTypeId) -> Result<Option<CachedStock>, CacheUnavailable>;
 

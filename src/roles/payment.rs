@@ -26,7 +26,7 @@ pub(crate) fn provider(config: &Config, pool: &PgPool) -> anyhow::Result<Arc<dyn
     Ok(Arc::new(GuardedProvider::new(Arc::new(HttpProvider::new(http)?), circuit, board)))
 }
 
-/// Tells callbackUrls how their payments ended.
+/// Tells callbackUrls how their payments ended. Where nobody may be told, the secret signs nothing.
 pub(super) fn result_sender(config: &Config) -> anyhow::Result<ResultSender> {
     let secret = config.payment.result_callback_secret.clone().map_or_else(|| callback_secret(config), Ok)?;
     let sender = ResultSenderConfig {
@@ -47,7 +47,7 @@ pub(super) fn callback_secret(config: &Config) -> anyhow::Result<String> {
     config.payment.callback_secret.clone().ok_or_else(|| missing("payment.callback_secret"))
 }
 
-/// The sandbox is ours, so both sides know the callback secret.
+/// The sandbox is ours, so both sides know the callback secret; a provider at a URL of its own has a key of its own.
 pub(super) fn provider_api_key(config: &Config) -> anyhow::Result<String> {
     config.payment.provider_api_key.clone().map_or_else(|| callback_secret(config), Ok)
 }

@@ -10,6 +10,7 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use domain::{Decider, Order, OrderId, OrderStatus};
+use event_store::Ledger;
 use event_store::read::{self, RecordedEvent};
 use futures_util::stream;
 use serde::Serialize;
@@ -78,11 +79,15 @@ pub(crate) async fn updates(
     // Before anything is read, so that nothing can happen unseen between reading and waiting.
     let subscription = api.news.subscribe(stream_id.clone())?;
     let order = visible_order(&api, &caller, &id).await?;
-    if order.status.is_terminal() && after >= order.version {
+    if after > order.version {
+        return Err(Problem::invalid_value("Last-Event-ID", "a version of the order's stream"));
+    }
+    if after == order.version && is_settled(&api.ledger, &id).await? {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     let heartbeat = KeepAlive::new().interval(Duration::from_millis(api.config.update_heartbeat_ms));
     let updates = Updates {
+        ledger: api.ledger.clone(),
         pool: api.queries.clone(),
         order_id: id,
         stream_id,
@@ -102,7 +107,14 @@ fn last_event_id(headers: &HeaderMap) -> Result<i64, Problem> {
     version.ok_or_else(|| Problem::invalid_value("Last-Event-ID", "a version of the order's stream"))
 }
 
+/// An order that has ended with a payment under way may still get its tickets, or its money back.
+async fn is_settled(ledger: &Ledger, id: &OrderId) -> Result<bool, Problem> {
+    let order = ledger.load::<Order>(id.as_str()).await?.state.placed;
+    Ok(order.is_some_and(|order| order.is_settled()))
+}
+
 struct Updates {
+    ledger: Ledger,
     pool: PgPool,
     order_id: OrderId,
     stream_id: String,
@@ -138,12 +150,15 @@ impl Updates {
     async fn read(&mut self) -> Result<bool, Problem> {
         let events = read::stream(&self.pool, &self.stream_id, self.version, EVENTS_PER_READ).await?;
         let is_all = (events.len() as i64) < EVENTS_PER_READ;
+        let mut may_be_over = false;
         for event in &events {
             let update = UpdateBody::read(&self.order_id, event)?;
-            self.is_over = is_all && update.status.is_terminal();
+            may_be_over = is_all && update.status.is_terminal();
             self.version = update.version;
             self.pending.push_back(update.into_event()?);
         }
+        // What has happened since is read next: it woke the subscription.
+        self.is_over = may_be_over && is_settled(&self.ledger, &self.order_id).await?;
         Ok(!events.is_empty())
     }
 }

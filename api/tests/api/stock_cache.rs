@@ -104,6 +104,10 @@ struct Away;
 
 #[async_trait]
 impl StockCache for Away {
+    fn ttl_ms(&self) -> u64 {
+        60_000
+    }
+
     async fn get(&self, _id: TicketTypeId) -> Result<Option<CachedStock>, CacheUnavailable> {
         Err(CacheUnavailable("away".to_owned()))
     }

@@ -6,9 +6,10 @@ use chrono::{DateTime, Utc};
 use domain::fulfilment::BegunFulfilment;
 use domain::order::PlacedOrder;
 use domain::{Fulfilment, FulfilmentCommand, LockId, OrderId, Stock, StockCommand, TicketTypeId};
-use event_store::{CommandError, Committed, Ledger, Refusal, UnitOfWork};
+use event_store::{CommandError, Committed, Deadline, Ledger, Refusal, UnitOfWork};
 use messaging::message::StockRollback;
 
+use super::deadline_kind::LOCK_LAPSE;
 use super::effects::{change_fulfilment, change_stock, clear_lock_lapse};
 use super::{Origin, measured};
 use crate::deadlines::BadDeadlineKey;
@@ -43,10 +44,11 @@ fn lapse(uow: &mut UnitOfWork<'_>, key: &LockLapseKey, due_at: DateTime<Utc>) ->
         change_fulfilment(uow, &key.order_id, FulfilmentCommand::LapseLock { lock_id: key.lock_id.clone() })?;
     }
     let stock = uow.state::<Stock>(&key.ticket_type_id.to_string())?;
-    let is_renewed = stock.locks.get(&key.lock_id).is_some_and(|lock| !lock.secured && lock.expires_at > due_at);
-    // The renewal moved the deadline; taking it away now would leave the lock without one.
-    if !is_renewed {
-        clear_lock_lapse(uow, key);
+    let live = stock.locks.get(&key.lock_id).filter(|lock| !lock.secured).map(|lock| lock.expires_at);
+    match live {
+        // Renewed: it has a deadline for as long as it lives.
+        Some(due_at) => uow.set_deadline(Deadline { kind: LOCK_LAPSE, key: key.to_string(), due_at }),
+        None => clear_lock_lapse(uow, key),
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Results that somebody waits for: what happened to the payment, told until it is heard or too much.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use domain::payment::RequestedPayment;
 use domain::{Decider, Payment, PaymentEvent};
 use event_store::read;
@@ -22,7 +22,7 @@ struct Outcome {
 
 impl Actor {
     /// Tells one outcome of a payment, unless another has taken its place meanwhile.
-    pub(super) async fn tell_result(&self, key: String) -> Result<(), ActError> {
+    pub(super) async fn tell_result(&self, key: String, due_at: DateTime<Utc>) -> Result<(), ActError> {
         let result: PaymentResultKey = key.parse()?;
         let outcome = self.outcome(&result).await?.filter(|outcome| outcome.callback.status == result.status);
         let told = match outcome {
@@ -34,7 +34,7 @@ impl Actor {
         match told {
             Told::Later(pause) => {
                 let pause = TimeDelta::from_std(pause).unwrap_or(TimeDelta::days(1));
-                self.postpone(PAYMENT_RESULT, key, pause).await
+                self.postpone(PAYMENT_RESULT, &key, due_at, pause).await
             }
             Told::Delivered | Told::GivenUp => {
                 commands::clear_deadline(&self.0.ledger, PAYMENT_RESULT, key).await?;

@@ -16,9 +16,9 @@ use crate::provider::{CallbackStatus, PaymentCallback, ProviderError, ProviderPa
 const NOT_FOUND: u16 = 404;
 
 impl Actor {
-    /// Asks how a payment stands. What the provider says is taken in as if it had called back; asked again and again it
-    /// may stay without an outcome, or not answer, until it is given up.
-    pub(super) async fn ask_about(&self, key: String) -> Result<(), ActError> {
+    /// Asks how a payment stands. What the provider says is taken in as if it had called back; one that stays without an
+    /// outcome is given up. A provider that does not answer is asked for as long as it takes: it may have the money.
+    pub(super) async fn ask_about(&self, key: String, due_at: DateTime<Utc>) -> Result<(), ActError> {
         let key: PaymentKey = key.parse()?;
         let payment = self.0.ledger.load::<Payment>(key.payment_id.as_str()).await?.state.requested;
         let Some(payment) = payment.filter(|payment| payment.status == PaymentStatus::Requested) else {
@@ -28,13 +28,13 @@ impl Actor {
         let is_over = silence >= TimeDelta::seconds(i64::from(self.0.policy.payment_give_up_after_seconds));
         match self.0.provider.query(&key.payment_id).await {
             Ok(answer) if answer.status != ProviderStatus::Pending => self.take_in(&payment, answer).await,
-            Ok(_) if !is_over => self.wait_on(&key, silence, "pending").await,
+            Ok(_) if !is_over => self.wait_on(&key, due_at, silence, "pending").await,
             Err(ProviderError::Refused { status: NOT_FOUND, .. }) if !is_over && self.is_wanted(&key).await? => {
-                self.start_again(&key, &payment, silence).await
+                self.0.provider.start(&StartPayment::of(&payment)).await?;
+                self.wait_on(&key, due_at, silence, "started_again").await
             }
             // Nobody was asked for money and nobody will be.
             Ok(_) | Err(ProviderError::Refused { status: NOT_FOUND, .. }) => self.give_up_counted(key).await,
-            Err(_) if is_over => self.give_up_counted(key).await,
             Err(error) => {
                 count("unanswered");
                 Err(error.into())
@@ -79,18 +79,14 @@ impl Actor {
         Ok(())
     }
 
-    async fn start_again(
+    async fn wait_on(
         &self,
         key: &PaymentKey,
-        payment: &RequestedPayment,
+        due_at: DateTime<Utc>,
         silence: TimeDelta,
+        outcome: &'static str,
     ) -> Result<(), ActError> {
-        self.0.provider.start(&StartPayment::of(payment)).await?;
-        self.wait_on(key, silence, "started_again").await
-    }
-
-    async fn wait_on(&self, key: &PaymentKey, silence: TimeDelta, outcome: &'static str) -> Result<(), ActError> {
-        self.postpone(PAYMENT_QUERY, key.to_string(), pause_after(silence, &self.0.policy)).await?;
+        self.postpone(PAYMENT_QUERY, &key.to_string(), due_at, pause_after(silence, &self.0.policy)).await?;
         count(outcome);
         Ok(())
     }

@@ -2,6 +2,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use chrono::Utc;
 use domain::TicketTypeId;
 use messaging::{Effect, HandleError, Handler, Poison, ReceivedMessage, Topic};
 
@@ -30,7 +31,8 @@ impl Handler for CacheHandler {
     }
 
     async fn handle(&self, batch: &[ReceivedMessage]) -> Vec<Result<Effect, HandleError>> {
-        let told: Vec<_> = batch.iter().map(CachedStock::told_by).collect();
+        let oldest = Utc::now().timestamp_millis().saturating_sub_unsigned(self.cache.ttl_ms());
+        let told: Vec<_> = batch.iter().map(|message| told_since(oldest, message)).collect();
         let newest = newest(&told);
         let was_new = match self.cache.offer(&newest).await {
             Ok(was_new) => was_new,
@@ -44,6 +46,12 @@ impl Handler for CacheHandler {
         };
         told.iter().map(|told| told.as_ref().map(effect).map_err(|poison| poison.clone().into())).collect()
     }
+}
+
+/// Old news, of a backlog or a replay, would be kept as long as if it had just happened.
+fn told_since(oldest_ms: i64, message: &ReceivedMessage) -> Result<Option<CachedStock>, Poison> {
+    let told = CachedStock::told_by(message)?;
+    Ok(told.filter(|_| message.timestamp >= oldest_ms))
 }
 
 /// The last word of a batch on each ticket type: what came before it need not be written.

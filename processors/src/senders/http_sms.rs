@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::{SendFailure, SenderConfigError, Sent, Sms, SmsSender};
 
 /// How much is kept of what a provider calls a text message.
+/// Beyond that it is no answer of a provider.
+const MAX_ANSWER_BYTES: usize = 64 * 1024;
 const MAX_REFERENCE_CHARS: usize = 200;
 
 /// Where the provider is and how patient to be with it.
@@ -89,12 +91,22 @@ impl HttpSmsSender {
         if !status.is_success() {
             return Err(failure(status));
         }
-        let body = response.bytes().await.map_err(unavailable)?;
-        // Sent is sent, whatever the answer's body looks like.
-        let accepted: Accepted = serde_json::from_slice(&body).unwrap_or_default();
+        // Sent is sent, whatever the answer's body looks like, or how it ends.
+        let accepted: Accepted = serde_json::from_slice(&start_of(response).await).unwrap_or_default();
         let reference = accepted.message_id.unwrap_or_else(|| sms.idempotency_key.clone());
         Ok(Sent { provider_reference: reference.chars().take(MAX_REFERENCE_CHARS).collect() })
     }
+}
+
+/// As much of a body as an answer needs.
+async fn start_of(mut response: reqwest::Response) -> Vec<u8> {
+    let mut body = Vec::new();
+    while body.len() < MAX_ANSWER_BYTES
+        && let Ok(Some(chunk)) = response.chunk().await
+    {
+        body.extend_from_slice(&chunk);
+    }
+    body
 }
 
 #[async_trait]

@@ -126,6 +126,8 @@ fn failure(error: &smtp::Error, email: &Email) -> SendFailure {
         None if error.is_client() && !email.email.is_ascii() => {
             SendFailure::Refused("the SMTP server takes no such address".to_owned())
         }
+        // Its text is the server's, which may quote the address.
+        None if error.is_response() => SendFailure::Unavailable("the SMTP server's answer cannot be read".to_owned()),
         None => SendFailure::Unavailable(error.to_string()),
     }
 }

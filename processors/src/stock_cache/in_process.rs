@@ -58,6 +58,10 @@ impl InProcessStockCache {
 
 #[async_trait]
 impl StockCache for InProcessStockCache {
+    fn ttl_ms(&self) -> u64 {
+        u64::try_from(self.ttl.as_millis()).unwrap_or(u64::MAX)
+    }
+
     async fn get(&self, id: TicketTypeId) -> Result<Option<CachedStock>, CacheUnavailable> {
         Ok(self.get_at(id, Instant::now()))
     }

@@ -98,6 +98,10 @@ impl RedisStockCache {
 
 #[async_trait]
 impl StockCache for RedisStockCache {
+    fn ttl_ms(&self) -> u64 {
+        self.config.ttl_ms
+    }
+
     async fn get(&self, id: TicketTypeId) -> Result<Option<CachedStock>, CacheUnavailable> {
         let mut connection = self.connection.clone();
         let reading = connection.hget(self.key(id), "stock");

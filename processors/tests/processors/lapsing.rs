@@ -1,3 +1,4 @@
+use chrono::{DateTime, Utc};
 use domain::OrderStatus;
 use domain::fulfilment::FulfilmentStep;
 use processors::Policy;
@@ -117,6 +118,23 @@ async fn a_payment_that_starts_late_renews_its_lock() {
     commands::lapse_lock(&shop.ledger, Origin::default(), key, granted_until).await.unwrap();
     assert_eq!(shop.levels().await, (9, 1, 0));
     assert_eq!(shop.deadlines("lock_lapse").await, 1);
+}
+
+#[tokio::test]
+async fn a_deadline_that_comes_before_its_lock_ends_is_set_to_that_end() {
+    let mut shop = Shop::open(10).await;
+    let order_id = shop.place_and_lock(1).await;
+    let lock_id = shop.order(&order_id).await.lock_id.unwrap();
+    let ends_at = shop.stock().await.locks[&lock_id].expires_at;
+    shop.let_time_pass("lock_lapse").await;
+    assert_eq!(shop.levels().await, (9, 1, 0));
+
+    let due_at: DateTime<Utc> = sqlx::query_scalar("SELECT due_at FROM store.deadline WHERE kind = 'lock_lapse'")
+        .fetch_one(&shop.pool)
+        .await
+        .unwrap();
+    assert_eq!(due_at.timestamp_millis(), ends_at.timestamp_millis());
+    assert_eq!(shop.act_on_deadlines().await, 0, "nothing is due until then");
 }
 
 #[tokio::test]

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 
+use chrono::TimeDelta;
 use domain::fulfilment::{FulfilmentStep, ResolveAction};
 use domain::payment::PaymentStatus;
 use domain::{Fulfilment, OrderId, OrderStatus, Payment, PaymentId};
 use event_store::Metadata;
 use messaging::{Handler, Topic};
 use processors::audit;
+use processors::commands::PaymentKey;
 use processors::provider::CallbackStatus::Succeeded;
 use processors::resolution::{self, Decision, Resolution, ResolutionError};
 
@@ -115,6 +117,21 @@ async fn a_skipped_refund_is_complete_and_says_that_it_was_by_hand() {
     let recorded = audit::list(&shop.pool, None, 10).await.unwrap();
     assert_eq!((recorded[0].actor.as_str(), recorded[0].action.as_str()), ("user:7", "saga.resolve"));
     assert_eq!(recorded[0].detail["action"], "skip");
+}
+
+#[tokio::test]
+async fn a_runner_that_was_slow_asks_for_no_refund_that_was_skipped() {
+    let (shop, order_id, payment_id) = handed_over().await;
+    resolve(&shop, &order_id, ResolveAction::Skip).await.unwrap();
+    let key = PaymentKey { order_id, payment_id }.to_string();
+    let read_at = shop.ledger.now();
+
+    shop.provider.refuses_refunds.store(false, SeqCst);
+    shop.act_late("refund", key.clone(), read_at).await;
+    assert_eq!(shop.provider.refunds(), [], "the money went back by hand");
+    // One whose call was under way meanwhile, in vain, would ask again later.
+    event_store::deadline::postpone(&shop.pool, "refund", &key, read_at, TimeDelta::seconds(2)).await.unwrap();
+    assert_eq!(shop.deadlines("refund").await, 0);
 }
 
 /// An expired order whose rollback became a dead letter.

@@ -148,17 +148,17 @@ async fn the_last_question_still_finds_a_capture() {
 }
 
 #[tokio::test]
-async fn while_the_provider_is_away_the_order_stays_paying_and_is_given_up_in_the_end() {
-    let (mut shop, order_id, _) = paying().await;
+async fn a_provider_that_is_away_is_asked_for_as_long_as_it_takes_because_it_may_have_the_money() {
+    let (mut shop, order_id, payment_id) = paying_impatiently().await;
     shop.provider.go_away();
     shop.make_due(QUERY).await;
     shop.fail_deadlines().await;
     assert_eq!((shop.status(&order_id).await, shop.deadlines(QUERY).await), (OrderStatus::Paying, 1));
 
-    let (mut shop, order_id, _) = paying_impatiently().await;
-    shop.provider.go_away();
+    shop.provider.come_back();
+    shop.provider.say(&payment_id, ProviderStatus::Succeeded);
     shop.let_time_pass(QUERY).await;
-    assert_eq!(shop.status(&order_id).await, OrderStatus::AwaitingPayment);
+    assert_eq!(shop.status(&order_id).await, OrderStatus::Paid);
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use domain::fulfilment::FulfilmentStep;
 use domain::order::PlacedOrder;
 use domain::payment::PaymentStatus;
@@ -19,7 +20,7 @@ use processors::catalogue::Catalogue;
 use processors::commands::{
     self, Cancellation, LockLapseKey, NewOrder, Origin, PlaceOrder, PutOnSale, Settlement, StartPayment, UseCaseError,
 };
-use processors::deadlines::{DeadlineConfig, DeadlineParts, DeadlineRunner};
+use processors::deadlines::{DeadlineConfig, DeadlineParts, DeadlineReport, DeadlineRunner};
 use processors::handlers::{self, ProcessorParts};
 use processors::payment_result::{PublicNames, ResultSender, ResultSenderConfig};
 use processors::provider::{
@@ -314,6 +315,11 @@ impl Shop {
         assert_eq!((report.failed, report.is_standing_by), (0, false));
         self.assert_stock_adds_up().await;
         report.done
+    }
+
+    /// Acts on a deadline as a slow runner does: it may have been moved or taken away since it was read.
+    pub async fn act_late(&self, kind: &'static str, key: String, due_at: DateTime<Utc>) -> DeadlineReport {
+        self.deadlines.act_on(kind, key, due_at).await
     }
 
     pub async fn fail_deadlines(&mut self) {
