@@ -103,7 +103,8 @@ async fn check(database: &Database, case: usize, steps: Vec<Step>, max_batch_com
     let mut model = Model::default();
     let expected: Vec<Vec<Outcome>> = steps.iter().map(|step| model.carry_out(step)).collect();
 
-    let ledger = database.ledger_with(LedgerConfig { max_batch_commands, ..Default::default() }).await;
+    let ledger =
+        database.ledger_with(LedgerConfig { max_batch_commands, max_wait_ms: 120_000, ..Default::default() }).await;
     let outcomes = join_all(steps.iter().map(|step| submit(&ledger, case, step.clone()))).await;
 
     let differing: HashMap<usize, _> = (0..steps.len())

@@ -218,7 +218,7 @@ impl Case {
             }
             Step::Callback { payment, status } => self.call_back(floor, payment, status).await,
             Step::CallbackAgain(index) => match self.send_callback(floor, index).await? {
-                Settlement::NoEffect => Ok(()),
+                Settlement::Repeated | Settlement::NoEffect => Ok(()),
                 effect => Err(format!("I4: a callback that came before had the effect {effect:?}")),
             },
             Step::Deliver(index) => {
