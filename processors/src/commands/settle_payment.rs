@@ -182,7 +182,14 @@ impl News {
         Ok(Settlement::RefundStarted)
     }
 
+    /// A failure takes no money, but one that names another amount is not about this payment, which stays open.
     fn fail(&self, uow: &mut UnitOfWork<'_>) -> Result<Settlement, Refusal> {
+        let received = self.callback.amount;
+        let payment = uow.state::<Payment>(self.payment_id().as_str())?.requested.as_ref();
+        let expected = payment.ok_or(PaymentRejection::NotFound)?.amount;
+        if received != expected {
+            return Err(PaymentRejection::WrongAmount { expected, received }.into());
+        }
         let is_news = fail_payment(uow, &self.key(), DECLINED)?;
         Ok(if is_news { Settlement::Failed } else { Settlement::NoEffect })
     }

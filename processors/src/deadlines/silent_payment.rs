@@ -61,7 +61,8 @@ impl Actor {
             payment_id: payment.payment_id.clone(),
             order_id: payment.order_id.clone(),
             status: if succeeded { CallbackStatus::Succeeded } else { CallbackStatus::Failed },
-            amount: answer.amount.unwrap_or(payment.amount),
+            // What was taken, which of a failure is nothing and says nothing.
+            amount: answer.amount.filter(|_| succeeded).unwrap_or(payment.amount),
             provider_reference: answer.provider_reference,
             paid_time: answer.paid_time.unwrap_or_else(|| self.0.ledger.now().timestamp_millis()),
         };

@@ -91,9 +91,11 @@ async fn a_callback_that_does_not_fit_is_refused_and_the_payment_stays_open() {
     let other_order = shop.place_and_lock(1).await;
     let payment_id = shop.pay(&order_id).await.unwrap();
 
-    let mut wrong_amount = shop.callback(&order_id, &payment_id, Succeeded).await;
-    wrong_amount.amount = Money::parse("1.00").unwrap();
-    assert_eq!(code(&shop.call_back_with(wrong_amount, None).await.unwrap_err()), "wrong_amount");
+    for status in [Succeeded, Failed] {
+        let mut wrong_amount = shop.callback(&order_id, &payment_id, status).await;
+        wrong_amount.amount = Money::parse("1.00").unwrap();
+        assert_eq!(code(&shop.call_back_with(wrong_amount, None).await.unwrap_err()), "wrong_amount", "{status:?}");
+    }
 
     let wrong_order = shop.callback(&other_order, &payment_id, Succeeded).await;
     assert_eq!(code(&shop.call_back_with(wrong_order, None).await.unwrap_err()), "wrong_order");
