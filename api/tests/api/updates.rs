@@ -161,6 +161,20 @@ async fn many_clients_of_many_orders_each_get_their_own() {
 }
 
 #[tokio::test]
+async fn an_order_that_ended_while_it_was_paid_for_is_followed_to_what_becomes_of_the_money() {
+    let api = TestApi::with_stock().await;
+    let order = api.place_order("one").await;
+    api.lock_stock(&order).await;
+    let payment = api.start_payment(&order).await;
+    api.cancel(&order).await;
+    let mut client = Client::connect(&api, &order, Some(3)).await;
+    assert_eq!(client.next().await.unwrap().event, "CANCELLED");
+
+    api.settle(&order, &payment, Succeeded).await;
+    assert_eq!(client.next().await.unwrap().event, "REFUNDING", "the stream did not end with the order");
+}
+
+#[tokio::test]
 async fn a_client_that_has_it_all_is_told_not_to_come_back() {
     let api = TestApi::with_stock().await;
     let order = api.place_order("one").await;
