@@ -29,6 +29,7 @@ mod server;
 mod state;
 mod stock;
 mod ticket_types;
+mod waiters;
 
 pub use idempotency::IDEMPOTENCY_SCOPE_PREFIX;
 pub use payment_callback::WEBHOOK_SCOPE_PREFIX;

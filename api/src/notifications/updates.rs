@@ -14,12 +14,12 @@ use projections::{NotificationView, notifications};
 use sqlx::PgPool;
 
 use super::NotificationBody;
-use super::news::Subscription;
 use crate::auth::Caller;
 use crate::extract::PathId;
 use crate::openapi::{CallerProblems, ParameterProblems};
 use crate::problem::Problem;
 use crate::state::ApiState;
+use crate::waiters::Subscription;
 
 const LAST_EVENT_ID: &str = "last-event-id";
 const NOTIFICATIONS_PER_READ: i64 = 100;

@@ -20,10 +20,10 @@ use utoipa::ToSchema;
 use super::visible_order;
 use crate::auth::Caller;
 use crate::extract::PathId;
-use crate::live::Subscription;
 use crate::openapi::{CallerProblems, NotFoundProblem, ParameterProblems};
 use crate::problem::Problem;
 use crate::state::ApiState;
+use crate::waiters::Subscription;
 
 const LAST_EVENT_ID: &str = "last-event-id";
 const EVENTS_PER_READ: i64 = 100;
