@@ -1,0 +1,1 @@
+//! The operator console: pages and charts for people who would rather look.
