@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{invalid, mask_password};
+use super::bounds::{between, invalid};
+use super::secrets::mask_password;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -38,9 +39,7 @@ impl CacheSection {
             ("cache.redis_write_timeout_ms", self.redis_write_timeout_ms, 60_000),
             ("cache.ttl_ms", self.ttl_ms, 24 * 3_600_000),
         ] {
-            if !(1..=max).contains(&value) {
-                return Err(invalid(key, &format!("must be between 1 and {max}")));
-            }
+            between(key, value, 1, max)?;
         }
         if let Some(url) = &self.redis_url
             && !["redis://", "rediss://"].iter().any(|scheme| url.starts_with(scheme))

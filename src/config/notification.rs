@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{invalid, mask_password, mask_secret};
+use super::bounds::{between, invalid};
+use super::secrets::{mask_password, mask_secret};
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -74,9 +75,7 @@ impl NotificationSection {
             ("notification.sms.max_attempts", sms.max_attempts.into(), 20),
             ("notification.sms.retry_pause_ms", sms.retry_pause_ms, 60_000),
         ] {
-            if !(1..=max).contains(&value) {
-                return Err(invalid(key, &format!("must be between 1 and {max}")));
-            }
+            between(key, value, 1, max)?;
         }
         if let Some(url) = &smtp.url {
             if !["smtp://", "smtps://"].iter().any(|scheme| url.starts_with(scheme)) {
