@@ -54,6 +54,8 @@ pub enum Command {
     Events(EventsArgs),
     /// Show how far the outbox, the consumers and the projections are behind.
     Lag(LagArgs),
+    /// Build read models anew beside the ones that are shown, verify them, and swap.
+    Rebuild(commands::rebuild::RebuildArgs),
     /// Which orders go through the broker: show, set, ramp up, compare.
     Rollout(commands::rollout::RolloutArgs),
     /// List the sagas of the orders, find those that are stuck, and decide about one.
@@ -177,6 +179,7 @@ impl Cli {
             Command::Token(args) => commands::token::run(config, &args),
             Command::Events(args) => commands::events::run(config, &args),
             Command::Lag(args) => commands::lag::run(config, &args),
+            Command::Rebuild(args) => commands::rebuild::run(config, args),
             Command::Rollout(args) => commands::rollout::run(config, args),
             Command::Sagas(args) => commands::sagas::run(config, &args),
             Command::Verify(args) => commands::verify::run(config, args.json),

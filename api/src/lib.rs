@@ -14,6 +14,7 @@ mod health;
 mod idempotency;
 mod limits;
 mod live;
+mod moment;
 mod notifications;
 mod openapi;
 mod orders;

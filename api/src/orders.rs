@@ -17,9 +17,10 @@ use projections::OrderView;
 use utoipa::ToSchema;
 
 use crate::auth::Caller;
-use crate::extract::PathId;
+use crate::extract::{PathId, QueryParams};
 use crate::fields::order_not_found;
-use crate::openapi::{CallerProblems, NotFoundProblem};
+use crate::moment::{self, AtQuery};
+use crate::openapi::{CallerProblems, NotFoundProblem, ParameterProblems};
 use crate::problem::Problem;
 use crate::state::ApiState;
 
@@ -58,24 +59,32 @@ pub(crate) struct OrderBody {
     position: i64,
 }
 
-/// One order, always current: what the read model has, and the events after it.
+/// One order, always current: what the read model has, and the events after it. With `at` as it was then.
 #[utoipa::path(
     get,
     path = "/v1/orders/{orderId}",
     tag = "orders",
-    params(("orderId" = String, Path)),
+    params(("orderId" = String, Path), AtQuery),
     responses(
         (status = 200, description = "The order", body = OrderBody, headers(("ETag" = String, description = "Its stream version"))),
         CallerProblems,
-        NotFoundProblem
+        NotFoundProblem,
+        ParameterProblems
     )
 )]
 pub(crate) async fn get(
     caller: Caller,
     State(api): State<ApiState>,
     PathId(id): PathId<OrderId>,
+    QueryParams(query): QueryParams<AtQuery>,
 ) -> Result<impl IntoResponse, Problem> {
-    let order = visible_order(&api, &caller, &id).await?;
+    let order = match query.at {
+        None => visible_order(&api, &caller, &id).await?,
+        Some(at) => {
+            let order = projections::orders::at(&api.queries, &id, moment::position(&api, &at).await?).await?;
+            order.filter(|order| caller.may_see(order.user_id)).ok_or_else(order_not_found)?
+        }
+    };
     Ok(([(ETAG, format!("\"{}\"", order.version))], Json(order)))
 }
 

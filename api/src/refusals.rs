@@ -91,6 +91,12 @@ impl From<StoreError> for Problem {
 impl From<ProjectionError> for Problem {
     fn from(error: ProjectionError) -> Self {
         match error {
+            ProjectionError::RebuildRuns { .. } => {
+                Self::new(StatusCode::CONFLICT, "rebuild_running", error.to_string())
+            }
+            ProjectionError::NoPreviousVersion { .. } => {
+                Self::new(StatusCode::CONFLICT, "no_previous_version", error.to_string())
+            }
             ProjectionError::BadCursor => Self::invalid_value("after", "not a cursor of this list"),
             ProjectionError::Database(cause) => database_away(cause),
             ProjectionError::Store(cause) => cause.into(),

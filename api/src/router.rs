@@ -68,6 +68,8 @@ fn calls_with_token() -> OpenApiRouter<ApiState> {
         .routes(routes!(contacts::get, contacts::put))
         .routes(routes!(admin::lag::get))
         .routes(routes!(admin::projections::list))
+        .routes(routes!(admin::projections::request_rebuild))
+        .routes(routes!(admin::projections::rollback))
         .routes(routes!(admin::rollout::get, admin::rollout::put))
         .routes(routes!(admin::rollout::status))
         .routes(routes!(admin::rollout::report))

@@ -19,6 +19,7 @@ use utoipa::IntoParams;
 
 use crate::auth::Caller;
 use crate::extract::{PathId, QueryParams};
+use crate::moment;
 use crate::openapi::{CallerProblems, NotFoundProblem, ParameterProblems};
 use crate::problem::Problem;
 use crate::state::ApiState;
@@ -37,6 +38,10 @@ pub(crate) struct StockQuery {
     /// `current` (the default), or `cached`: as it was at most `cache.ttl_ms` ago, for pages that many look at.
     #[param(value_type = Option<String>, example = "cached")]
     consistency: Option<String>,
+    /// As it was after this ledger position, or at this time (RFC 3339): after the last event recorded at or before it by
+    /// the database's clock. Not together with `consistency`.
+    #[param(example = "2024-12-01T12:00:00Z")]
+    at: Option<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -45,7 +50,7 @@ enum Consistency {
     Cached,
 }
 
-/// What is left of a ticket type.
+/// What is left of a ticket type, or was.
 #[utoipa::path(
     get,
     path = "/v1/ticket-types/{ticketTypeId}/stock",
@@ -65,8 +70,15 @@ pub(crate) async fn get(
     QueryParams(query): QueryParams<StockQuery>,
 ) -> Result<impl IntoResponse, Problem> {
     let consistency = Consistency::read(query.consistency.as_deref())?;
+    let found = match query.at {
+        None => find(&api, id, consistency).await?,
+        Some(_) if query.consistency.is_some() => {
+            return Err(Problem::invalid_value("consistency", "left out where `at` is given"));
+        }
+        Some(at) => projections::stock::at(&api.queries, id, moment::position(&api, &at).await?).await?,
+    };
     let unknown = || Problem::not_found("ticket_type_not_found", format!("there is no ticket type {id}"));
-    let stock = StockBody::from(find(&api, id, consistency).await?.ok_or_else(unknown)?);
+    let stock = StockBody::from(found.ok_or_else(unknown)?);
     Ok(([(ETAG, format!("\"{}\"", stock.version()))], Json(stock)))
 }
 

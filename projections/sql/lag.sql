@@ -2,6 +2,7 @@
 select m.name,
        m.active_version,
        m.code_version,
+       previous.version as previous_version,
        c.position,
        head.position as head,
        case
@@ -14,5 +15,7 @@ select m.name,
        end as lag_seconds
 from projection.read_model m
 join projection.checkpoint c on c.name = m.name and c.version = m.active_version
+left join projection.checkpoint previous
+    on previous.name = m.name and previous.version = m.previous_version and previous.live
 cross join (select coalesce(max(position), 0) as position from store.events) head
 order by m.name

@@ -23,10 +23,17 @@ pub enum ProjectionError {
     UnknownProjection(String),
     #[error("the page cursor is not one of this list")]
     BadCursor,
-    #[error("{projection}: the rebuilt version is not shown, it differs from the ledger: {difference}")]
-    RebuildDiffers { projection: &'static str, difference: String },
-    #[error("{projection}: a rebuild is running already")]
-    RebuildRuns { projection: &'static str },
+    /// Somebody works on it, or it waits for somebody to.
+    #[error(
+        "{projection}: a rebuild is running already: version {version} is at position {position} of {target} ({}%)",
+        percent(*position, *target)
+    )]
+    RebuildRuns { projection: String, version: i32, position: i64, target: i64 },
+    /// Another process works on this rebuild now: nothing was written.
+    #[error("{projection}: another process has taken the rebuild over")]
+    RebuildTaken { projection: String },
+    #[error("{projection}: there is no version to go back to")]
+    NoPreviousVersion { projection: &'static str },
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -44,4 +51,8 @@ impl ProjectionError {
             _ => false,
         }
     }
+}
+
+fn percent(position: i64, target: i64) -> i64 {
+    if target > 0 { (position * 100 / target).clamp(0, 100) } else { 0 }
 }

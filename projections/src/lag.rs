@@ -6,7 +6,7 @@ use metrics::{counter, describe_counter, describe_gauge, gauge};
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
-use crate::{NAMES, ProjectionError};
+use crate::{NAMES, ProjectionError, code_version};
 
 const LAG_EVENTS: &str = "ledger_projection_lag_events";
 const LAG_SECONDS: &str = "ledger_projection_lag_seconds";
@@ -21,6 +21,8 @@ pub struct ProjectionLag {
     /// The version of its table that queries see, and the fold that built it.
     pub active_version: i32,
     pub code_version: i32,
+    /// The version shown before, as long as it is kept up to date: a rollback shows it again.
+    pub previous_version: Option<i32>,
     /// The last ledger position applied.
     pub position: i64,
     /// The ledger's last position.
@@ -33,6 +35,11 @@ impl ProjectionLag {
     /// Events not yet applied.
     pub fn lag_events(&self) -> i64 {
         (self.head - self.position).max(0)
+    }
+
+    /// Whether another fold than this program's built what is shown.
+    pub fn is_rebuild_due(&self) -> bool {
+        code_version(&self.name).is_some_and(|ours| ours != self.code_version)
     }
 }
 

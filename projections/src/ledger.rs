@@ -1,8 +1,12 @@
 //! The ledger as projections read it: by ranges of positions, which have no gaps.
 
+mod copied;
+
 use event_store::StoreError;
 use event_store::read::{self, RecordedEvent};
 use sqlx::{PgConnection, PgPool};
+
+pub(crate) use copied::copy_category_range;
 
 /// Ledger positions read at once, where nothing else bounds it.
 pub(crate) const RANGE: i64 = 5_000;

@@ -15,7 +15,7 @@ use sqlx::{FromRow, PgConnection, PgPool, Postgres, QueryBuilder, Row};
 use crate::columns::{column, money, optional};
 use crate::page::{self, Cursor, Page};
 use crate::read_model::{ReadModel, Table};
-use crate::{ProjectionError, checkpoint, current};
+use crate::{ProjectionError, checkpoint, current, past};
 
 const CURSOR: Cursor = Cursor::of_list('o');
 
@@ -65,6 +65,11 @@ pub struct OrderFilter {
 /// The order as the ledger has it now, whether the projection runs or not.
 pub async fn get(pool: &PgPool, order_id: &OrderId) -> Result<Option<OrderView>, ProjectionError> {
     current::read(pool, &Order::stream_id(order_id.as_str())).await
+}
+
+/// The order as it was after a position of the ledger; none where it had not been placed.
+pub async fn at(pool: &PgPool, order_id: &OrderId, position: i64) -> Result<Option<OrderView>, ProjectionError> {
+    past::read(pool, &Order::stream_id(order_id.as_str()), position).await
 }
 
 /// A page of orders as far as they are projected.

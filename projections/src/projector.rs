@@ -140,7 +140,28 @@ impl<M: ReadModel> Projector<M> {
         outcome
     }
 
+    /// A version that nobody is shown never holds up the one that is: where it can't be applied, it is given up.
     async fn transact(&mut self, target: i64, message_ids: &[Uuid], token: i64) -> Result<Applied, ProjectionError> {
+        loop {
+            let mut stopped_by = None;
+            match (self.try_transact(target, message_ids, token, &mut stopped_by).await, stopped_by) {
+                (Err(error), Some(version)) if error.is_about_data() => {
+                    if !self.give_up_unshown(version, &error).await? {
+                        return Err(error);
+                    }
+                }
+                (outcome, _) => return outcome,
+            }
+        }
+    }
+
+    async fn try_transact(
+        &mut self,
+        target: i64,
+        message_ids: &[Uuid],
+        token: i64,
+        stopped_by: &mut Option<i32>,
+    ) -> Result<Applied, ProjectionError> {
         let mut transaction = self.pool.begin().await?;
         let live = LiveVersions::lock(&mut transaction, M::NAME).await?;
         let from = live.position;
@@ -149,11 +170,13 @@ impl<M: ReadModel> Projector<M> {
         for (n, version) in live.versions.iter().enumerate() {
             let table = Table::of::<M>(*version);
             let batch = self.config.max_events_per_batch;
+            *stopped_by = Some(*version);
             let events = read_model::apply_range::<M>(&mut transaction, &table, from, to, batch).await?;
             if n == 0 {
                 applied.events = events;
             }
         }
+        *stopped_by = None;
         if to >= target && !message_ids.is_empty() {
             let claimed = inbox::claim(&mut transaction, M::CONSUMER, message_ids).await?;
             applied.effects =
@@ -167,6 +190,23 @@ impl<M: ReadModel> Projector<M> {
         self.checkpoints.reached(M::NAME, to);
         metrics::counter!("ledger_projection_events_total", "projection" => M::NAME).increment(applied.events as u64);
         Ok(applied)
+    }
+
+    /// Keeps a version no longer, unless it is the one that is shown. It is no way back then, and not shown by a rebuild.
+    async fn give_up_unshown(&self, version: i32, error: &ProjectionError) -> Result<bool, ProjectionError> {
+        let mut transaction = self.pool.begin().await?;
+        LiveVersions::lock(&mut transaction, M::NAME).await?;
+        let given_up = sqlx::query(include_str!("../sql/give_up_unshown.sql"))
+            .bind(M::NAME)
+            .bind(version)
+            .execute(&mut *transaction)
+            .await?;
+        transaction.commit().await?;
+        let given_up = given_up.rows_affected() == 1;
+        if given_up {
+            tracing::warn!(projection = M::NAME, version, %error, "a version that is not shown is no longer kept");
+        }
+        Ok(given_up)
     }
 
     /// Halves what failed until one event is left, keeping the halves that can be applied.

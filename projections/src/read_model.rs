@@ -102,7 +102,6 @@ pub(crate) async fn apply_range<M: ReadModel>(
     Ok(events)
 }
 
-/// Reads, folds in memory, and writes each touched row once.
 async fn apply_batch<M: ReadModel>(
     connection: &mut PgConnection,
     table: &Table,
@@ -110,10 +109,20 @@ async fn apply_batch<M: ReadModel>(
     upto: i64,
 ) -> Result<usize, ProjectionError> {
     let events = ledger::category_range(connection, M::Aggregate::CATEGORY, after, upto).await?;
+    apply_events::<M>(connection, table, &events).await?;
+    Ok(events.len())
+}
+
+/// Folds events of this read model's streams in memory, and writes each touched row once.
+pub(crate) async fn apply_events<M: ReadModel>(
+    connection: &mut PgConnection,
+    table: &Table,
+    events: &[RecordedEvent],
+) -> Result<(), ProjectionError> {
     // A stream whose first event is here needs no row to start from.
     let mut rows: HashMap<&str, Option<M>> = HashMap::new();
     let mut to_load = Vec::new();
-    for event in &events {
+    for event in events {
         rows.entry(&event.stream_id).or_insert_with(|| {
             if event.version > 1 {
                 to_load.push(id_of::<M>(&event.stream_id));
@@ -128,7 +137,7 @@ async fn apply_batch<M: ReadModel>(
             }
         }
     }
-    for event in &events {
+    for event in events {
         if let Some(row) = rows.get_mut(event.stream_id.as_str()) {
             fold(row, event)?;
         }
@@ -137,7 +146,7 @@ async fn apply_batch<M: ReadModel>(
     if !rows.is_empty() {
         M::upsert(connection, table, &rows).await?;
     }
-    Ok(events.len())
+    Ok(())
 }
 
 /// One version of a read model's table, or a private copy of it.
@@ -149,7 +158,12 @@ pub struct Table {
 impl Table {
     /// `projection.<name>_v<version>`.
     pub fn of<M: ReadModel>(version: i32) -> Self {
-        Self { name: format!("projection.{}_v{version}", M::NAME) }
+        Self::named(M::NAME, version)
+    }
+
+    /// The same by the read model's name.
+    pub(crate) fn named(name: &'static str, version: i32) -> Self {
+        Self { name: format!("projection.{name}_v{version}") }
     }
 
     /// The table of the version that queries see.
@@ -163,7 +177,12 @@ impl Table {
 
     /// The view of the version that queries see.
     pub(crate) fn shown<M: ReadModel>() -> Self {
-        Self { name: format!("read_models.{}", M::NAME) }
+        Self::view(M::NAME)
+    }
+
+    /// The same by the read model's name.
+    pub(crate) fn view(name: &'static str) -> Self {
+        Self { name: format!("read_models.{name}") }
     }
 
     /// A temporary table of the connection.
@@ -175,6 +194,20 @@ impl Table {
     pub(crate) async fn create_like(&self, connection: &mut PgConnection, other: &Self) -> Result<(), sqlx::Error> {
         let statement = format!("create table {} (like {} including all)", self.name, other.name);
         sqlx::query(AssertSqlSafe(statement)).execute(connection).await?;
+        Ok(())
+    }
+
+    /// The same with no index but the primary key's, to be filled.
+    pub(crate) async fn create_bare(
+        &self,
+        connection: &mut PgConnection,
+        other: &Self,
+        key_column: &str,
+    ) -> Result<(), sqlx::Error> {
+        let create = format!("create table {} (like {} including all excluding indexes)", self.name, other.name);
+        sqlx::query(AssertSqlSafe(create)).execute(&mut *connection).await?;
+        let key = format!("alter table {} add primary key ({key_column})", self.name);
+        sqlx::query(AssertSqlSafe(key)).execute(connection).await?;
         Ok(())
     }
 

@@ -10,7 +10,7 @@ use sqlx::{FromRow, PgConnection, PgPool, Row};
 
 use crate::columns::{column, money};
 use crate::read_model::{ReadModel, Table};
-use crate::{ProjectionError, current};
+use crate::{ProjectionError, current, past};
 
 /// The stock of a ticket type as it is shown. Signed, so that a ledger that is wrong can be shown too.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -33,6 +33,15 @@ pub struct StockView {
 /// The stock as the ledger has it now, whether the projection runs or not.
 pub async fn get(pool: &PgPool, ticket_type_id: TicketTypeId) -> Result<Option<StockView>, ProjectionError> {
     current::read(pool, &Stock::stream_id(&ticket_type_id.to_string())).await
+}
+
+/// The stock as it was after a position of the ledger; none where it had not been put on sale.
+pub async fn at(
+    pool: &PgPool,
+    ticket_type_id: TicketTypeId,
+    position: i64,
+) -> Result<Option<StockView>, ProjectionError> {
+    past::read(pool, &Stock::stream_id(&ticket_type_id.to_string()), position).await
 }
 
 /// The stock as the ledger has it now, from a state that was kept elsewhere. `None` where the ledger has no such event, or

@@ -8,7 +8,7 @@ use std::time::Duration;
 use domain::fulfilment::ResolveAction;
 use domain::{Fulfilment, FulfilmentCommand, FulfilmentStep, LockId, OrderId, PaymentId, Quantity, TicketTypeId};
 use event_store::{Command, Metadata};
-use projections::{SagaFilter, SagaStatus, SagaView, SagaWatch, SagaWatchConfig, TableHash, rebuild, sagas, verify};
+use projections::{SagaFilter, SagaStatus, SagaView, SagaWatch, SagaWatchConfig, TableHash, sagas, verify};
 use support::{TICKET_TYPE, World};
 
 const STUCK: SagaFilter = SagaFilter::Stuck { after: Duration::from_secs(120) };
@@ -101,8 +101,8 @@ async fn a_saga_is_shown_as_its_stream_says_and_a_rebuild_shows_the_same() {
     assert_eq!(listed(&world, SagaFilter::Of(SagaStatus::Compensated)).await.len(), 1);
     assert_eq!(listed(&world, SagaFilter::Of(SagaStatus::Running)).await.len(), 6);
     let shown = TableHash::of_shown::<SagaView>(&world.pool).await.unwrap();
-    let rebuilt = rebuild::rebuild(&world.pool, "sagas", &|_| {}).await.unwrap();
-    assert!(rebuilt.unchanged);
+    let rebuilt = world.rebuilder().rebuild("sagas", false, "test").await.unwrap();
+    assert_eq!(rebuilt.unchanged(), Some(true));
     assert_eq!(TableHash::of_shown::<SagaView>(&world.pool).await.unwrap(), shown);
     assert_eq!(verify::read_models(&world.pool).await.unwrap(), []);
     assert_eq!(verify::versions(&world.pool).await.unwrap(), []);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use domain::LockId;
 use projections::verify::{self, Violation};
-use projections::{NotificationView, OrderView, StockView, rebuild};
+use projections::{NotificationView, OrderView, StockView};
 use support::{TICKET_TYPE, World, payment_of};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -147,15 +147,16 @@ async fn a_rebuild_under_traffic_mends_what_was_changed_by_hand() {
             world.projector_with::<OrderView>(impatient()).step(&[]).await.unwrap();
         }
     };
-    let (rebuilt, ()) = tokio::join!(rebuild::rebuild(&world.pool, "orders", &|_| {}), selling);
+    let rebuilder = world.rebuilder();
+    let (rebuilt, ()) = tokio::join!(rebuilder.rebuild("orders", false, "test"), selling);
     let rebuilt = rebuilt.unwrap();
-    assert_eq!((rebuilt.version, rebuilt.unchanged), (2, false));
+    assert_eq!((rebuilt.version, rebuilt.unchanged()), (2, Some(false)));
 
     let mut projector = world.projector_with::<OrderView>(impatient());
     projector.step(&[]).await.unwrap();
     assert_eq!(verify::read_models(&world.pool).await.unwrap(), []);
-    let again = rebuild::rebuild(&world.pool, "orders", &|_| {}).await.unwrap();
-    assert_eq!((again.version, again.unchanged), (3, true));
+    let again = world.rebuilder().rebuild("orders", false, "test").await.unwrap();
+    assert_eq!((again.version, again.unchanged()), (3, Some(true)));
     let tables: Vec<String> = sqlx::query_scalar(
         "select tablename::text from pg_tables where schemaname = 'projection' and tablename like 'orders%' order by 1",
     )

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use event_store::LedgerConfig;
 use messaging::Broker;
+use projections::RebuildConfig;
 use rocketmq::{Credentials, RocketMqBroker, RocketMqConfig};
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -75,6 +76,18 @@ pub fn ledger_config(config: &Config) -> LedgerConfig {
         max_queue_commands: config.ledger.max_queue_commands,
         snapshot_every_events: config.ledger.snapshot_every_events,
         ..LedgerConfig::default()
+    }
+}
+
+pub fn rebuild_config(config: &Config) -> RebuildConfig {
+    let projection = &config.projection;
+    RebuildConfig {
+        poll_interval: Duration::from_millis(projection.rebuild_poll_interval_ms),
+        lease_ttl: Duration::from_millis(projection.rebuild_lease_ttl_ms),
+        max_range_events: i64::try_from(projection.rebuild_max_range_events).unwrap_or(i64::MAX),
+        max_ranges_at_once: projection.rebuild_max_ranges_at_once,
+        max_busy_percent: projection.rebuild_max_busy_percent,
+        ..RebuildConfig::default()
     }
 }
 

@@ -6,10 +6,11 @@ mod connect;
 pub mod events;
 pub mod lag;
 pub mod migrate;
+pub mod rebuild;
 pub mod rollout;
 pub mod sagas;
 pub mod token;
 pub mod topics;
 pub mod verify;
 
-pub use connect::{broker, database_url, ledger_config, pool, runtime};
+pub use connect::{broker, database_url, ledger_config, pool, rebuild_config, runtime};

@@ -1,4 +1,4 @@
-//! What consumers do with a message that fails, and how projections follow the ledger.
+//! What consumers do with a message that fails.
 
 use serde::{Deserialize, Serialize};
 
@@ -19,29 +19,9 @@ impl Default for ConsumerSection {
     }
 }
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct ProjectionSection {
-    pub poll_interval_ms: u64,
-    pub max_batch_events: usize,
-}
-
-impl Default for ProjectionSection {
-    fn default() -> Self {
-        Self { poll_interval_ms: 250, max_batch_events: 5_000 }
-    }
-}
-
 impl ConsumerSection {
     pub(super) fn validate(&self) -> Result<(), String> {
         positive(1_000_000, &[("consumer.max_attempts", self.max_attempts.into())])?;
         positive(TEN_YEARS_SECONDS, &[("consumer.dead_letter_retention_seconds", self.dead_letter_retention_seconds)])
-    }
-}
-
-impl ProjectionSection {
-    pub(super) fn validate(&self) -> Result<(), String> {
-        positive(60_000, &[("projection.poll_interval_ms", self.poll_interval_ms)])?;
-        positive(1_000_000, &[("projection.max_batch_events", self.max_batch_events as u64)])
     }
 }

@@ -38,6 +38,8 @@ fn a_wrong_value_is_one_line_that_names_the_key() {
         ("[http]\nrate_limit_per_second = 0", "http.rate_limit_per_second"),
         ("[relay]\nlease_ttl_ms = 1", "relay.lease_ttl_ms"),
         ("[consumer]\ndead_letter_retention_seconds = 0", "consumer.dead_letter_retention_seconds"),
+        ("[projection]\nrebuild_max_busy_percent = 101", "projection.rebuild_max_busy_percent"),
+        ("[projection]\nrebuild_max_range_events = 0", "projection.rebuild_max_range_events"),
         ("[rollout]\npoll_interval_ms = 2000", "rollout.poll_interval_ms"),
         ("[rollout]\ninstance_mode = \"both\"", "rollout.instance_mode"),
         ("[rollout]\noutbox_age_limit_seconds = 0", "rollout.outbox_age_limit_seconds"),

@@ -52,7 +52,7 @@ where
     Ok(())
 }
 
-fn cancel_on_signal(shutdown: CancellationToken) -> anyhow::Result<()> {
+pub fn cancel_on_signal(shutdown: CancellationToken) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     tokio::spawn(async move {

@@ -16,7 +16,7 @@ use api::auth::{Role, TokenKey, mint_token};
 use domain::UserId;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::commands::{migrate, topics};
+use crate::commands::{migrate, pool, topics};
 use crate::config::Config;
 use crate::exit::Outcome;
 use crate::instance::{Instance, Secrets};
@@ -63,6 +63,9 @@ async fn run_until_stopped(config: Config, config_file: Option<PathBuf>) -> anyh
     };
     progress.finish();
     print_ready(&instance, &data_dir);
+    if let Err(error) = print_due_rebuilds(&config, &instance).await {
+        tracing::warn!(%error, "could not look whether read models are due for a rebuild");
+    }
 
     tokio::select! {
         () = servers.watch(|pids| publish(&instance, pids, &data_dir)) => {}
@@ -170,6 +173,24 @@ async fn start(
     };
     instance.publish(data_dir)?;
     Ok(instance)
+}
+
+/// Read models that another version of the program built may show what this one would not.
+async fn print_due_rebuilds(config: &Config, instance: &Instance) -> anyhow::Result<()> {
+    let mut effective = config.clone();
+    effective.database.url = Some(instance.database_url.clone());
+    let pool = pool(&effective).await?;
+    let due = projections::rebuild::due(&pool).await?;
+    pool.close().await;
+    if due.is_empty() {
+        return Ok(());
+    }
+    let names = due.join(" ");
+    match config.projection.rebuild_automatically {
+        true => println!("\nBuilt by another version of the program, and being rebuilt: {names}"),
+        false => println!("\nBuilt by another version of the program: {names}. Run\n\n  order-ledger rebuild {names}"),
+    }
+    Ok(())
 }
 
 fn admin_token(secrets: &Secrets) -> anyhow::Result<String> {

@@ -10,7 +10,7 @@ use outbox_relay::lag::OutboxLag;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::projections::ProjectionBody;
+use super::projections::{ProjectionBody, bodies};
 use super::require_staff;
 use crate::auth::Caller;
 use crate::openapi::CallerProblems;
@@ -92,14 +92,14 @@ const BROKER_TIMEOUT: Duration = Duration::from_secs(2);
 pub(crate) async fn get(caller: Caller, State(api): State<ApiState>) -> Result<Json<LagBody>, Problem> {
     require_staff(&caller)?;
     let (outbox, projections, consumers) =
-        tokio::join!(outbox_relay::lag::measure(&api.queries), projections::lag(&api.queries), consumer_lags(&api));
+        tokio::join!(outbox_relay::lag::measure(&api.queries), bodies(&api.queries), consumer_lags(&api));
     let outbox = outbox.map_err(database_away)?;
     Ok(Json(LagBody {
         head: outbox.head,
         relay: RelayBody { lease_owner: outbox.lease_owner.clone(), circuit: outbox.circuit.map(|c| c.as_str()) },
         outbox: outbox.into(),
         consumers,
-        projections: projections?.into_iter().map(ProjectionBody::from).collect(),
+        projections: projections?,
     }))
 }
 

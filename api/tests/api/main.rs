@@ -12,7 +12,9 @@ mod notification_updates;
 mod operation;
 mod orders;
 mod ownership;
+mod past;
 mod payments;
+mod projections;
 #[path = "../../../processors/tests/processors/redis_server.rs"]
 #[allow(dead_code)]
 mod redis_server;

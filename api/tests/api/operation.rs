@@ -119,6 +119,8 @@ const CALLS: &[(&str, &str)] = &[
     ("PUT", "/v1/users/{userId}/contact"),
     ("GET", "/v1/admin/lag"),
     ("GET", "/v1/admin/projections"),
+    ("POST", "/v1/admin/projections/{name}/rebuild"),
+    ("POST", "/v1/admin/projections/{name}/rollback"),
     ("GET", "/v1/admin/rollout"),
     ("PUT", "/v1/admin/rollout"),
     ("GET", "/v1/admin/rollout/status"),

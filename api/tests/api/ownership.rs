@@ -26,6 +26,8 @@ async fn every_call_needs_a_token_but_health_metrics_docs_and_the_callback() {
         put("/v1/users/1/contact"),
         get("/v1/admin/lag"),
         get("/v1/admin/projections"),
+        post("/v1/admin/projections/orders/rebuild"),
+        post("/v1/admin/projections/orders/rollback"),
         get("/v1/admin/dead-letters"),
         post("/v1/admin/dead-letters/1/redrive"),
         delete("/v1/admin/dead-letters/1"),

@@ -20,7 +20,7 @@ pub use deadlines::{DEFAULT_OVERDUE, deadlines};
 pub use event_store::verify::Violation;
 pub use money::money;
 pub use read_models::read_models;
-pub(crate) use read_models::table;
+pub(crate) use read_models::{differences, table};
 pub use stock::stock;
 pub use versions::versions;
 

@@ -56,20 +56,20 @@ async fn compare<M: ReadModel>(
     let at = checkpoint::checkpoint(connection, M::NAME).await?;
     read_model::apply_range::<M>(connection, &rebuilt, before, at, RANGE).await?;
     let equal = TableHash::of(connection, table).await? == TableHash::of(connection, &rebuilt).await?;
-    let violations = if equal { Vec::new() } else { differences::<M>(connection, table, &rebuilt, at).await? };
+    let violations = if equal { Vec::new() } else { differences::<M>(connection, table.name(), &rebuilt, at).await? };
     sqlx::query("commit").execute(connection).await?;
     Ok(violations)
 }
 
-/// The first rows that differ, and in which columns.
-async fn differences<M: ReadModel>(
+/// The first rows of a table, or of a subquery, that differ from those of another, and in which columns.
+pub(crate) async fn differences<M: ReadModel>(
     connection: &mut PgConnection,
-    table: &Table,
+    table: &str,
     rebuilt: &Table,
     at: i64,
 ) -> Result<Vec<Violation>, ProjectionError> {
     let statement = include_str!("../../sql/differing_rows.sql")
-        .replace("{table}", table.name())
+        .replace("{table}", table)
         .replace("{rebuilt}", rebuilt.name())
         .replace("{key}", M::KEY_COLUMN);
     let rows: Vec<(Option<String>, Option<String>)> =

@@ -12,7 +12,7 @@ use domain::{
 use event_store::{Command, Ledger, LedgerConfig, Metadata, UnitOfWork};
 use messaging::message::{OrderStatusUpdate, StockSync, UserNotification};
 use messaging::{Broker, OutgoingMessage, QUEUES_PER_TOPIC, Topic, lane_parts, outbox_message, property};
-use projections::{Checkpoints, Projector, ProjectorConfig, ReadModel};
+use projections::{Checkpoints, Projector, ProjectorConfig, ReadModel, RebuildConfig, Rebuilder};
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 use uuid::Uuid;
@@ -49,6 +49,10 @@ impl World {
 
     pub fn projector_with<M: ReadModel>(&self, config: ProjectorConfig) -> Projector<M> {
         Projector::new(self.pool.clone(), Checkpoints::new(self.pool.clone()), config)
+    }
+
+    pub fn rebuilder(&self) -> Rebuilder {
+        Rebuilder::new(self.pool.clone(), RebuildConfig::default())
     }
 
     pub async fn head(&self) -> i64 {

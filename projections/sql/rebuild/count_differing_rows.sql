@@ -1,0 +1,4 @@
+select count(*)
+from {table} shown
+full join {rebuilt} rebuilt using ({key})
+where shown is distinct from rebuilt

@@ -1,0 +1,33 @@
+use std::time::Duration;
+
+/// Bounds and intervals of rebuilding.
+#[derive(Debug, Clone)]
+pub struct RebuildConfig {
+    /// Between two looks for rebuilds that somebody asked for or left behind.
+    pub poll_interval: Duration,
+    /// How long one may be silent before another process goes on with it. It is renewed after a third of it.
+    pub lease_ttl: Duration,
+    /// Ledger positions read, folded and written in one transaction.
+    pub max_range_events: i64,
+    /// Ranges of different read models written at once in this process; they are read side by side all the same.
+    pub max_ranges_at_once: usize,
+    /// How much of the time one works; the rest of it is left to those who read and write.
+    pub max_busy_percent: u32,
+    /// How long the swap waits for queries under way before it lets the others pass, and tries again.
+    pub swap_lock_timeout: Duration,
+    pub max_swap_attempts: u32,
+}
+
+impl Default for RebuildConfig {
+    fn default() -> Self {
+        Self {
+            poll_interval: Duration::from_secs(1),
+            lease_ttl: Duration::from_secs(10),
+            max_range_events: 10_000,
+            max_ranges_at_once: 1,
+            max_busy_percent: 75,
+            swap_lock_timeout: Duration::from_millis(100),
+            max_swap_attempts: 600,
+        }
+    }
+}

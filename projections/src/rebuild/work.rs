@@ -1,0 +1,236 @@
+//! One rebuild, from where it stands to its end. Every step is a transaction that also notes that it was taken, and that only
+//! the holder of the lease can commit, so that any of them may be the last of its process.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sqlx::{PgPool, Postgres, Transaction};
+use tokio::sync::Semaphore;
+
+use super::compare::{self, Comparison};
+use super::read_ahead::{self, Range};
+use super::record::{self, Rebuild, RebuildState};
+use super::{RebuildConfig, Watch, versions};
+use crate::checkpoint::{self, LiveVersions};
+use crate::read_model::{self, ReadModel, Table};
+use crate::{ProjectionError, ledger};
+
+/// How much of the rate shown is the last range's.
+const RATE_WEIGHT: f64 = 0.2;
+/// Between two attempts to swap while queries are under way.
+const SWAP_PAUSE: Duration = Duration::from_millis(200);
+/// SQLSTATE of a lock that was not had in time.
+const LOCK_NOT_AVAILABLE: &str = "55P03";
+
+pub(super) struct Work<'a, M> {
+    pub pool: &'a PgPool,
+    pub config: &'a RebuildConfig,
+    pub turns: Arc<Semaphore>,
+    /// As the database has it, and claimed.
+    pub rebuild: Rebuild,
+    pub watch: Watch<'a>,
+    pub model: PhantomData<M>,
+}
+
+impl<M: ReadModel> Work<'_, M> {
+    /// Does what remains. What can't be built, or is not what the ledger says, fails and is thrown away; other errors leave it
+    /// as it is, to be gone on with.
+    pub async fn run(mut self) -> Result<Rebuild, ProjectionError> {
+        match self.build_and_compare().await {
+            Ok(comparison) => self.conclude(comparison).await?,
+            Err(error) if error.is_about_data() => self.give_up(error.to_string()).await?,
+            Err(error) => return Err(error),
+        }
+        (self.watch)(&self.rebuild);
+        Ok(self.rebuild)
+    }
+
+    async fn build_and_compare(&mut self) -> Result<Comparison, ProjectionError> {
+        let mut transaction = self.pool.begin().await?;
+        versions::prepare::<M>(&mut transaction, &self.rebuild).await?;
+        let is_live = versions::is_live(&mut transaction, M::NAME, self.rebuild.version).await?;
+        transaction.commit().await?;
+        if !is_live && self.rebuild.state == RebuildState::Running {
+            self.build().await?;
+            self.index().await?;
+            // Events came in meanwhile.
+            self.build().await?;
+            self.join_live().await?;
+        }
+        self.compare().await
+    }
+
+    fn table(&self) -> Table {
+        Table::of::<M>(self.rebuild.version)
+    }
+
+    /// Applies the ledger until the live versions are near, and never beyond them.
+    async fn build(&mut self) -> Result<(), ProjectionError> {
+        loop {
+            let live = checkpoint::checkpoint(&mut *self.pool.acquire().await?, M::NAME).await?;
+            self.rebuild.target = live;
+            (self.watch)(&self.rebuild);
+            if live - self.rebuild.position <= self.config.max_range_events {
+                return Ok(());
+            }
+            let from = self.rebuild.position;
+            let mut ranges = read_ahead::ranges::<M>(self.pool, from, live, self.config.max_range_events);
+            let mut since = Instant::now();
+            while let Some(range) = ranges.recv().await {
+                self.apply(range?, &mut since).await?;
+            }
+        }
+    }
+
+    /// Writes a range and how far that is, and rests.
+    async fn apply(&mut self, range: Range, since: &mut Instant) -> Result<(), ProjectionError> {
+        let busy = {
+            // The semaphore is never closed: there is always a turn to come.
+            let _turn = self.turns.acquire().await;
+            let started = Instant::now();
+            let mut transaction = self.pool.begin().await?;
+            // What a crash of Postgres takes of the rows it takes of the position too.
+            sqlx::query("set local synchronous_commit = off").execute(&mut *transaction).await?;
+            read_model::apply_events::<M>(&mut transaction, &self.table(), &range.events).await?;
+            let rate = self.rate(range.to, since);
+            record::advance(&mut *transaction, &self.rebuild, range.to, self.rebuild.target, rate).await?;
+            transaction.commit().await?;
+            self.rebuild.position = range.to;
+            self.rebuild.events_per_second = rate;
+            started.elapsed()
+        };
+        (self.watch)(&self.rebuild);
+        tokio::time::sleep(rest_after(busy, self.config.max_busy_percent)).await;
+        Ok(())
+    }
+
+    fn rate(&self, to: i64, since: &mut Instant) -> Option<f64> {
+        let now = (to - self.rebuild.position) as f64 / since.elapsed().as_secs_f64().max(1e-6);
+        *since = Instant::now();
+        let before = self.rebuild.events_per_second.unwrap_or(now);
+        Some(before + RATE_WEIGHT * (now - before))
+    }
+
+    async fn index(&mut self) -> Result<(), ProjectionError> {
+        let _turn = self.turns.acquire().await;
+        let mut transaction = self.begin().await?;
+        versions::index::<M>(&mut transaction, &self.table()).await?;
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    /// Brings the version to the checkpoint of the live ones and makes it one of them. The projector waits meanwhile.
+    async fn join_live(&mut self) -> Result<(), ProjectionError> {
+        let mut transaction = self.pool.begin().await?;
+        let live = LiveVersions::lock(&mut transaction, M::NAME).await?;
+        let (from, to) = (self.rebuild.position, live.position);
+        read_model::apply_range::<M>(&mut transaction, &self.table(), from, to, ledger::RANGE).await?;
+        sqlx::query("update projection.checkpoint set position = $3, live = true where name = $1 and version = $2")
+            .bind(M::NAME)
+            .bind(self.rebuild.version)
+            .bind(to)
+            .execute(&mut *transaction)
+            .await?;
+        record::advance(&mut *transaction, &self.rebuild, to, to, self.rebuild.events_per_second).await?;
+        record::verifying(&mut *transaction, &self.rebuild).await?;
+        transaction.commit().await?;
+        (self.rebuild.position, self.rebuild.target) = (to, to);
+        Ok(())
+    }
+
+    async fn compare(&mut self) -> Result<Comparison, ProjectionError> {
+        self.rebuild.state = RebuildState::Verifying;
+        self.rebuild.events_per_second = None;
+        (self.watch)(&self.rebuild);
+        let mut connection = self.pool.acquire().await?;
+        if !versions::is_live(&mut connection, M::NAME, self.rebuild.version).await? {
+            let wrong = Some("the projector can't keep it up to date".to_owned());
+            return Ok(Comparison { wrong, ..Comparison::default() });
+        }
+        let shown = Table::of::<M>(versions::active_version(&mut connection, M::NAME).await?);
+        drop(connection);
+        let _turn = self.turns.acquire().await;
+        compare::compare::<M>(self.pool, &shown, &self.table()).await
+    }
+
+    async fn conclude(&mut self, comparison: Comparison) -> Result<(), ProjectionError> {
+        if let Some(wrong) = comparison.wrong {
+            return self.give_up(format!("what was built is not what the ledger says: {wrong}")).await;
+        }
+        self.rebuild.state = RebuildState::Done;
+        self.rebuild.differences = Some(comparison.differences);
+        self.rebuild.examples = comparison.examples;
+        if self.rebuild.dry_run { self.throw_away().await } else { self.swap().await }
+    }
+
+    async fn give_up(&mut self, problem: String) -> Result<(), ProjectionError> {
+        self.rebuild.state = RebuildState::Failed;
+        self.rebuild.problem = Some(problem);
+        self.throw_away().await
+    }
+
+    async fn throw_away(&mut self) -> Result<(), ProjectionError> {
+        let mut transaction = self.begin().await?;
+        LiveVersions::lock(&mut transaction, M::NAME).await?;
+        versions::drop_version(&mut transaction, M::NAME, self.rebuild.version).await?;
+        self.end(transaction).await
+    }
+
+    /// Shows what was built. A query that takes long delays the swap; the swap delays nobody for more than a moment.
+    async fn swap(&mut self) -> Result<(), ProjectionError> {
+        let mut attempt = 1;
+        loop {
+            match self.try_to_swap().await {
+                Err(ProjectionError::Database(sqlx::Error::Database(refused)))
+                    if refused.code().as_deref() == Some(LOCK_NOT_AVAILABLE)
+                        && attempt < self.config.max_swap_attempts =>
+                {
+                    attempt += 1;
+                    tokio::time::sleep(SWAP_PAUSE).await;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    async fn try_to_swap(&mut self) -> Result<(), ProjectionError> {
+        let mut transaction = self.begin().await?;
+        sqlx::query("select set_config('lock_timeout', $1, true)")
+            .bind(format!("{}ms", self.config.swap_lock_timeout.as_millis()))
+            .execute(&mut *transaction)
+            .await?;
+        versions::show(&mut transaction, M::NAME, self.rebuild.version).await?;
+        self.end(transaction).await
+    }
+
+    async fn begin(&self) -> Result<Transaction<'static, Postgres>, ProjectionError> {
+        Ok(self.pool.begin().await?)
+    }
+
+    async fn end(&mut self, mut transaction: Transaction<'static, Postgres>) -> Result<(), ProjectionError> {
+        record::end(&mut *transaction, &self.rebuild).await?;
+        transaction.commit().await?;
+        if let Some(ended) = record::last(self.pool, M::NAME).await? {
+            self.rebuild = ended;
+        }
+        Ok(())
+    }
+}
+
+/// So that working and resting are in the proportion that was asked for.
+fn rest_after(busy: Duration, max_busy_percent: u32) -> Duration {
+    let percent = max_busy_percent.clamp(1, 100);
+    busy * (100 - percent) / percent
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_works_three_quarters_of_the_time_rests_a_quarter() {
+        assert_eq!(rest_after(Duration::from_millis(300), 75), Duration::from_millis(100));
+        assert_eq!(rest_after(Duration::from_millis(300), 100), Duration::ZERO);
+    }
+}
