@@ -11,8 +11,10 @@ mod load;
 pub mod orders;
 #[cfg(feature = "peers")]
 mod peers;
+pub mod rebuild;
 pub mod relay;
 mod report;
+mod shop;
 
 pub use append::AppendBench;
 pub use consume::ConsumeBench;
@@ -20,5 +22,6 @@ pub use database::BenchDatabase;
 pub use hot_stock::HotStockBench;
 pub use load::{Load, Sample};
 pub use orders::OrdersBench;
+pub use rebuild::RebuildBench;
 pub use relay::RelayBench;
 pub use report::{Report, Row};

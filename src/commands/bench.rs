@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use bench::{AppendBench, ConsumeBench, HotStockBench, OrdersBench, RelayBench, Report};
+use bench::{AppendBench, ConsumeBench, HotStockBench, OrdersBench, RebuildBench, RelayBench, Report};
 use clap::{Args, Subcommand};
 use embedded_postgres::{EmbeddedPostgres, EmbeddedPostgresConfig};
 
-use super::{database_url, runtime};
+use super::{database_url, rebuild_config, runtime};
 use crate::config::Config;
 use crate::exit::Outcome;
 use crate::instance::Instance;
@@ -47,6 +47,12 @@ enum Run {
         #[arg(long, default_value_t = 5_000)]
         messages: usize,
     },
+    /// Rebuild the read models of a large ledger while orders come in, beside a plain COPY, and what readers feel of it.
+    Rebuild {
+        /// Events in the ledger.
+        #[arg(long, default_value_t = 1_000_000)]
+        events: i64,
+    },
     /// Whole orders over REST against a running instance.
     Orders {
         #[arg(long, default_value_t = 2_000)]
@@ -69,24 +75,25 @@ pub fn run(config: Config, args: BenchArgs) -> Outcome {
 /// On the configured Postgres, else on one of its own, with fsync on as in production.
 fn on_postgres(config: &Config, args: &BenchArgs) -> anyhow::Result<Report> {
     if let Ok(url) = database_url(config) {
-        return runtime()?.block_on(measure(&url, args));
+        return runtime()?.block_on(measure(config, &url, args));
     }
     let directory = std::env::temp_dir().join(format!("order-ledger-bench-{}", uuid::Uuid::new_v4().simple()));
     let server = EmbeddedPostgres::start(EmbeddedPostgresConfig::new(&directory))?;
-    let report = runtime()?.block_on(measure(&server.url(), args));
+    let report = runtime()?.block_on(measure(config, &server.url(), args));
     let stopped = server.stop();
     let _ = std::fs::remove_dir_all(&directory);
     stopped?;
     report
 }
 
-async fn measure(url: &str, args: &BenchArgs) -> anyhow::Result<Report> {
+async fn measure(config: &Config, url: &str, args: &BenchArgs) -> anyhow::Result<Report> {
     let (callers, round, rounds) = (args.callers, Duration::from_secs(args.seconds), args.rounds);
     match args.run {
         Run::Append => AppendBench { callers, round, rounds }.run(url).await,
         Run::HotStock => HotStockBench { callers, round, rounds }.run(url).await,
         Run::Relay { messages } => RelayBench { messages, rounds }.run(url).await,
         Run::Consume { messages } => ConsumeBench { messages, rounds }.run(url).await,
+        Run::Rebuild { events } => RebuildBench { events, round, config: rebuild_config(config) }.run(url).await,
         Run::Orders { orders } => anyhow::bail!("{orders} orders need an instance, not only Postgres"),
     }
 }
