@@ -18,7 +18,7 @@ pub const DEPENDENCY: &str = "payment_provider";
 #[async_trait]
 pub trait PaymentProvider: Send + Sync {
     /// Asks for the money; the outcome comes later, as a signed callback.
-    async fn start(&self, payment: &StartPayment) -> Result<ProviderPayment, ProviderError>;
+    async fn start(&self, payment: &PaymentRequest) -> Result<ProviderPayment, ProviderError>;
     /// How the provider sees a payment.
     async fn query(&self, payment_id: &PaymentId) -> Result<ProviderPayment, ProviderError>;
     /// Gives captured money back.
@@ -28,14 +28,14 @@ pub trait PaymentProvider: Send + Sync {
 /// What the provider is asked for.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct StartPayment {
+pub struct PaymentRequest {
     pub payment_id: PaymentId,
     pub order_id: OrderId,
     pub amount: Money,
     pub payment_method: String,
 }
 
-impl StartPayment {
+impl PaymentRequest {
     /// What is asked for a payment that was requested.
     pub fn of(payment: &RequestedPayment) -> Self {
         Self {

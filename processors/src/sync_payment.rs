@@ -11,7 +11,7 @@ use event_store::{Ledger, StoreError};
 use tokio::time::{Instant, sleep_until};
 
 use crate::commands::NewPayment;
-use crate::provider::{PaymentProvider, StartPayment};
+use crate::provider::{PaymentProvider, PaymentRequest};
 
 /// Before the first look at the ledger; each further one waits twice as long.
 const FIRST_LOOK_MS: u64 = 10;
@@ -51,7 +51,7 @@ pub async fn ask_and_wait(
 }
 
 async fn ask(provider: &dyn PaymentProvider, payment: &NewPayment) {
-    let start = StartPayment {
+    let start = PaymentRequest {
         payment_id: payment.payment_id.clone(),
         order_id: payment.order_id.clone(),
         amount: payment.amount,

@@ -29,6 +29,12 @@ pub fn placed<'a>(uow: &'a UnitOfWork<'_>, order_id: &OrderId) -> Result<&'a Pla
     order.placed.as_ref().ok_or(Refusal::Rejected(OrderRejection::NotFound.into()))
 }
 
+/// The order's lock, while it holds its tickets: that is the stock's to say, not the clock's.
+pub fn live_lock(uow: &UnitOfWork<'_>, order: &PlacedOrder) -> Result<Option<LockId>, Refusal> {
+    let stock = uow.state::<Stock>(&order.ticket_type_id.to_string())?;
+    Ok(order.lock_id.clone().filter(|lock_id| stock.locks.contains_key(lock_id)))
+}
+
 /// Decides about an order, and tells the world if its status changed.
 pub fn change_order(
     uow: &mut UnitOfWork<'_>,

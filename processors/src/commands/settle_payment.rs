@@ -9,7 +9,7 @@ use messaging::message::StockDeduct;
 
 use super::effects::{
     change_fulfilment, change_order, change_stock, change_stock_quietly, clear_lock_lapse, clear_order_expiry,
-    conclude_payment, fail_payment, placed,
+    conclude_payment, fail_payment, live_lock, placed,
 };
 use super::lapse_lock::LockLapseKey;
 use super::payment_key::PaymentKey;
@@ -123,9 +123,7 @@ impl News {
     /// The lock that holds the order's tickets from here on: its own if that is live, else a new one if stock is left.
     fn secure_tickets(&self, uow: &mut UnitOfWork<'_>) -> Result<Option<LockId>, Refusal> {
         let order = placed(uow, self.order_id())?.clone();
-        let stock = uow.state::<Stock>(&order.ticket_type_id.to_string())?;
-        let live_lock = order.lock_id.clone().filter(|lock_id| stock.locks.contains_key(lock_id));
-        match live_lock {
+        match live_lock(uow, &order)? {
             Some(lock_id) if order.status != OrderStatus::Expired => self.secure(uow, &order, lock_id).map(Some),
             // A rollback of an expired order's lock is on its way, so the tickets move to a lock it does not name.
             Some(lock_id) => {

@@ -9,7 +9,7 @@ use messaging::message::OrderPayment;
 use serde::{Deserialize, Serialize};
 
 use super::deadline_kind::PAYMENT_QUERY;
-use super::effects::{change_fulfilment, change_order, change_stock, placed, publish, set_lock_lapse};
+use super::effects::{change_fulfilment, change_order, change_stock, live_lock, placed, publish, set_lock_lapse};
 use super::payment_key::PaymentKey;
 use super::{Origin, UseCaseError, answer, measured};
 use crate::ids;
@@ -172,11 +172,6 @@ impl Attempt {
         change_fulfilment(uow, &order.order_id, relock)?;
         set_lock_lapse(uow, order, &self.spare_lock_id)
     }
-}
-
-fn live_lock(uow: &UnitOfWork<'_>, order: &PlacedOrder) -> Result<Option<LockId>, Refusal> {
-    let stock = uow.state::<Stock>(&order.ticket_type_id.to_string())?;
-    Ok(order.lock_id.clone().filter(|lock_id| stock.locks.contains_key(lock_id)))
 }
 
 impl UseCaseError {

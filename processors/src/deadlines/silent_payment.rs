@@ -10,7 +10,7 @@ use super::{ActError, Actor};
 use crate::commands::deadline_kind::PAYMENT_QUERY;
 use crate::commands::{self, Origin, PaymentKey, UseCaseError};
 use crate::policy::Policy;
-use crate::provider::{CallbackStatus, PaymentCallback, ProviderError, ProviderPayment, ProviderStatus, StartPayment};
+use crate::provider::{CallbackStatus, PaymentCallback, ProviderError, ProviderPayment, ProviderStatus, PaymentRequest};
 
 /// The status of a provider that does not know a payment: our call to start it was lost.
 const NOT_FOUND: u16 = 404;
@@ -30,7 +30,7 @@ impl Actor {
             Ok(answer) if answer.status != ProviderStatus::Pending => self.take_in(&payment, answer).await,
             Ok(_) if !is_over => self.wait_on(&key, due_at, silence, "pending").await,
             Err(ProviderError::Refused { status: NOT_FOUND, .. }) if !is_over && self.is_wanted(&key).await? => {
-                self.0.provider.start(&StartPayment::of(&payment)).await?;
+                self.0.provider.start(&PaymentRequest::of(&payment)).await?;
                 self.wait_on(&key, due_at, silence, "started_again").await
             }
             // Nobody was asked for money and nobody will be.

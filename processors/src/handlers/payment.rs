@@ -9,7 +9,7 @@ use messaging::{Effect, HandleError, Handler, ReceivedMessage, Topic};
 
 use super::inbox::{effect_of, outside};
 use crate::commands::{self, Origin};
-use crate::provider::{PaymentProvider, ProviderError, StartPayment};
+use crate::provider::{PaymentProvider, ProviderError, PaymentRequest};
 
 const NAME: &str = "payment";
 
@@ -30,7 +30,7 @@ impl PaymentHandler {
     async fn start(&self, message: &ReceivedMessage) -> Result<Effect, HandleError> {
         let data: OrderPayment = message.decode()?;
         if self.is_under_way(&data).await? {
-            let payment = StartPayment {
+            let payment = PaymentRequest {
                 payment_id: data.payment_id,
                 order_id: data.order_id,
                 amount: data.amount,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use domain::{Money, PaymentId};
 
-use super::{DEPENDENCY, PaymentProvider, ProviderError, ProviderPayment, ProviderRefund, StartPayment};
+use super::{DEPENDENCY, PaymentProvider, ProviderError, ProviderPayment, ProviderRefund, PaymentRequest};
 use crate::circuit::{self, Circuit, CircuitBoard, CircuitConfig, CircuitState};
 
 /// A provider behind a circuit breaker: while it does not answer it is left alone, and those who would have to wait for
@@ -55,7 +55,7 @@ impl GuardedProvider {
 
 #[async_trait]
 impl PaymentProvider for GuardedProvider {
-    async fn start(&self, payment: &StartPayment) -> Result<ProviderPayment, ProviderError> {
+    async fn start(&self, payment: &PaymentRequest) -> Result<ProviderPayment, ProviderError> {
         self.guard(self.provider.start(payment)).await
     }
 

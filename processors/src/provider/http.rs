@@ -6,7 +6,7 @@ use reqwest::{RequestBuilder, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{PaymentProvider, ProviderError, ProviderPayment, ProviderRefund, RefundRequest, StartPayment};
+use super::{PaymentProvider, ProviderError, ProviderPayment, ProviderRefund, RefundRequest, PaymentRequest};
 
 /// How much of a refusal's body is kept for whoever reads the dead letter.
 const REFUSAL_EXCERPT_CHARS: usize = 200;
@@ -107,7 +107,7 @@ impl HttpProvider {
 
 #[async_trait]
 impl PaymentProvider for HttpProvider {
-    async fn start(&self, payment: &StartPayment) -> Result<ProviderPayment, ProviderError> {
+    async fn start(&self, payment: &PaymentRequest) -> Result<ProviderPayment, ProviderError> {
         let body = json(payment)?;
         let key = payment.payment_id.as_str();
         self.call(|| self.post(&self.config.payments_url, key, body.clone())).await

@@ -7,7 +7,7 @@ use sqlx::types::Decimal;
 use uuid::Uuid;
 
 use super::{DECLINE, SILENT};
-use crate::provider::{CallbackStatus, PaymentCallback, ProviderPayment, ProviderRefund, ProviderStatus, StartPayment};
+use crate::provider::{CallbackStatus, PaymentCallback, ProviderPayment, ProviderRefund, ProviderStatus, PaymentRequest};
 
 /// A callback that is owed and was claimed by this process.
 pub struct OwedCallback {
@@ -36,7 +36,7 @@ pub enum RefundOutcome {
 /// Enters a payment, or finds it if it was entered before; `None` if that one differs.
 pub async fn start(
     pool: &PgPool,
-    payment: &StartPayment,
+    payment: &PaymentRequest,
     settle_delay_ms: u64,
 ) -> Result<Option<ProviderPayment>, sqlx::Error> {
     let delay_ms = (payment.payment_method != SILENT).then_some(settle_delay_ms as f64);

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::Sandbox;
 use super::books::{self, RefundOutcome};
-use crate::provider::{RefundRequest, StartPayment};
+use crate::provider::{RefundRequest, PaymentRequest};
 
 const MAX_BODY_BYTES: usize = 16 * 1024;
 
@@ -27,7 +27,7 @@ pub fn router(sandbox: Sandbox) -> Router {
 }
 
 async fn start(State(sandbox): State<Sandbox>, body: Bytes) -> Result<Response, Refused> {
-    let payment: StartPayment = serde_json::from_slice(&body).map_err(Refused::malformed)?;
+    let payment: PaymentRequest = serde_json::from_slice(&body).map_err(Refused::malformed)?;
     let started = books::start(&sandbox.0.pool, &payment, sandbox.0.config.settle_delay_ms).await?;
     let started = started.ok_or(Refused(StatusCode::CONFLICT, "another payment has this id".to_owned()))?;
     sandbox.0.started.notify_one();

@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use domain::{Money, OrderId, PaymentId};
 use processors::provider::{
-    HttpProvider, HttpProviderConfig, PaymentProvider, ProviderError, ProviderStatus, StartPayment,
+    HttpProvider, HttpProviderConfig, PaymentProvider, ProviderError, ProviderStatus, PaymentRequest,
 };
 
 use crate::receiver::serve;
@@ -99,8 +99,8 @@ fn says(status: u16) -> Does {
     Does::Answer(StatusCode::from_u16(status).unwrap(), format!("status {status}"))
 }
 
-fn payment() -> StartPayment {
-    StartPayment {
+fn payment() -> PaymentRequest {
+    PaymentRequest {
         payment_id: PaymentId::parse("PAY202312250001").unwrap(),
         order_id: OrderId::parse("ORD202312250001").unwrap(),
         amount: Money::parse("299.00").unwrap(),

@@ -10,7 +10,7 @@ use processors::commands::{self, Origin, Settlement};
 use processors::handlers::{self, ProcessorParts};
 use processors::provider::CallbackStatus::{Failed, Succeeded};
 use processors::provider::{
-    PaymentCallback, PaymentProvider, ProviderError, ProviderPayment, ProviderRefund, ProviderStatus, StartPayment,
+    PaymentCallback, PaymentProvider, ProviderError, ProviderPayment, ProviderRefund, ProviderStatus, PaymentRequest,
 };
 
 use crate::support::{Shop, code, provider_payment};
@@ -116,7 +116,7 @@ struct Quick {
 
 #[async_trait]
 impl PaymentProvider for Quick {
-    async fn start(&self, payment: &StartPayment) -> Result<ProviderPayment, ProviderError> {
+    async fn start(&self, payment: &PaymentRequest) -> Result<ProviderPayment, ProviderError> {
         let callback = PaymentCallback {
             payment_id: payment.payment_id.clone(),
             order_id: payment.order_id.clone(),

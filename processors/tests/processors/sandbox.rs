@@ -2,7 +2,7 @@ use axum::http::StatusCode;
 use domain::{Money, OrderId, PaymentId};
 use processors::provider::{
     CallbackStatus, HttpProvider, HttpProviderConfig, PaymentCallback, PaymentProvider, ProviderError, ProviderStatus,
-    StartPayment,
+    PaymentRequest,
 };
 use processors::sandbox::{self, Sandbox, SandboxConfig};
 use sqlx::PgPool;
@@ -56,7 +56,7 @@ async fn a_payment_started_twice_is_one_payment() {
     let payment = payment("PAY202312250001", "ALIPAY");
     let first = bank.provider.start(&payment).await.unwrap();
     assert_eq!(bank.provider.start(&payment).await.unwrap(), first);
-    let other = StartPayment { amount: Money::parse("1.00").unwrap(), ..payment };
+    let other = PaymentRequest { amount: Money::parse("1.00").unwrap(), ..payment };
     let refused = bank.provider.start(&other).await;
     assert!(matches!(refused, Err(ProviderError::Refused { status: 409, .. })), "{refused:?}");
     bank.settle(1).await;
@@ -175,8 +175,8 @@ async fn settle(sandbox: &Sandbox, receiver: &Receiver, callbacks: usize) {
     }
 }
 
-fn payment(payment_id: &str, payment_method: &str) -> StartPayment {
-    StartPayment {
+fn payment(payment_id: &str, payment_method: &str) -> PaymentRequest {
+    PaymentRequest {
         payment_id: PaymentId::parse(payment_id).unwrap(),
         order_id: OrderId::parse("ORD202312250001").unwrap(),
         amount: Money::parse("299.00").unwrap(),

@@ -11,7 +11,7 @@ use processors::commands::{PROVIDER_SILENT, Settlement};
 use processors::deadlines::{DeadlineConfig, DeadlineParts, DeadlineRunner};
 use processors::provider::CallbackStatus::Succeeded;
 use processors::provider::{
-    PaymentProvider, ProviderError, ProviderPayment, ProviderRefund, ProviderStatus, StartPayment,
+    PaymentProvider, ProviderError, ProviderPayment, ProviderRefund, ProviderStatus, PaymentRequest,
 };
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -206,7 +206,7 @@ struct Hanging {
 
 #[async_trait]
 impl PaymentProvider for Hanging {
-    async fn start(&self, _: &StartPayment) -> Result<ProviderPayment, ProviderError> {
+    async fn start(&self, _: &PaymentRequest) -> Result<ProviderPayment, ProviderError> {
         std::future::pending().await
     }
 

@@ -25,7 +25,7 @@ use processors::handlers::{self, ProcessorParts};
 use processors::payment_result::{PublicNames, ResultSender, ResultSenderConfig};
 use processors::provider::{
     CallbackStatus, PaymentCallback, PaymentProvider, ProviderError, ProviderPayment, ProviderRefund, ProviderStatus,
-    StartPayment as ProviderStart,
+    PaymentRequest,
 };
 use processors::senders::{Email, EmailSender, SendFailure, Sent, Sms, SmsSender};
 use processors::stock_cache::{CachedStock, InProcessStockCache};
@@ -449,7 +449,7 @@ impl RecordingProvider {
 
 #[async_trait]
 impl PaymentProvider for RecordingProvider {
-    async fn start(&self, payment: &ProviderStart) -> Result<ProviderPayment, ProviderError> {
+    async fn start(&self, payment: &PaymentRequest) -> Result<ProviderPayment, ProviderError> {
         self.reachable()?;
         self.started.lock().unwrap().push(payment.payment_id.clone());
         Ok(provider_payment(&payment.payment_id, ProviderStatus::Pending))

@@ -15,7 +15,7 @@ use processors::commands::{
 };
 use processors::provider::{
     CallbackStatus, PaymentCallback, PaymentProvider, ProviderError, ProviderPayment, ProviderRefund, ProviderStatus,
-    StartPayment as ProviderStart,
+    PaymentRequest,
 };
 use processors::sync_payment::{SyncOutcome, ask_and_wait};
 
@@ -264,7 +264,7 @@ struct SettlingProvider {
 
 #[async_trait]
 impl PaymentProvider for SettlingProvider {
-    async fn start(&self, payment: &ProviderStart) -> Result<ProviderPayment, ProviderError> {
+    async fn start(&self, payment: &PaymentRequest) -> Result<ProviderPayment, ProviderError> {
         if let Some(status) = self.status {
             let callback = PaymentCallback {
                 payment_id: payment.payment_id.clone(),

@@ -7,7 +7,7 @@ use processors::Policy;
 use processors::commands::{Origin, settle_payment};
 use processors::provider::{
     CallbackStatus, PaymentCallback, PaymentProvider, ProviderError, ProviderPayment, ProviderRefund, ProviderStatus,
-    StartPayment,
+    PaymentRequest,
 };
 
 /// What the provider makes of payments.
@@ -42,7 +42,7 @@ impl TestProvider {
         self.started.lock().unwrap().clone()
     }
 
-    async fn call_back(&self, payment: &StartPayment, status: CallbackStatus) {
+    async fn call_back(&self, payment: &PaymentRequest, status: CallbackStatus) {
         let callback = PaymentCallback {
             payment_id: payment.payment_id.clone(),
             order_id: payment.order_id.clone(),
@@ -57,7 +57,7 @@ impl TestProvider {
 
 #[async_trait]
 impl PaymentProvider for TestProvider {
-    async fn start(&self, payment: &StartPayment) -> Result<ProviderPayment, ProviderError> {
+    async fn start(&self, payment: &PaymentRequest) -> Result<ProviderPayment, ProviderError> {
         let settling = *self.settling.lock().unwrap();
         match settling {
             Settling::Away => return Err(ProviderError::Unavailable("out for lunch".to_owned())),
