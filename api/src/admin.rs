@@ -1,11 +1,14 @@
 //! For those who run the shop: how far behind everything is, and what could not be delivered,
 //! and which orders hang.
 
+pub(crate) mod audit;
 pub(crate) mod dead_letters;
 pub(crate) mod lag;
+pub(crate) mod parked;
 pub(crate) mod projections;
 pub(crate) mod rollout;
 pub(crate) mod sagas;
+pub(crate) mod updates;
 
 use crate::auth::{Caller, Role};
 use crate::problem::Problem;

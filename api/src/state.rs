@@ -19,6 +19,7 @@ use standardwebhooks::Webhook;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use crate::admin::updates::Pulse;
 use crate::auth::TokenKey;
 use crate::live::StreamNews;
 use crate::notifications::NotificationNews;
@@ -147,6 +148,7 @@ pub struct Shared {
     pub(crate) consumers: Vec<ConsumerGroup>,
     pub(crate) notification_news: NotificationNews,
     pub(crate) news: StreamNews,
+    pub(crate) pulse: Pulse,
 }
 
 impl ApiState {
@@ -166,7 +168,8 @@ impl ApiState {
                 config.max_update_streams,
                 parts.shutdown.clone(),
             ),
-            news: StreamNews::new(parts.queries.clone(), config.max_update_streams, parts.shutdown),
+            news: StreamNews::new(parts.queries.clone(), config.max_update_streams, parts.shutdown.clone()),
+            pulse: Pulse::new(config.max_update_streams, parts.shutdown),
             ledger: parts.ledger,
             queries: parts.queries,
             token_key: parts.token_key,

@@ -9,13 +9,16 @@ use domain::{Money, TicketTypeId};
 use event_store::Committed;
 use processors::commands::{self, Origin, PutOnSale, StockLevels, put_ticket_type_on_sale};
 use projections::StockView;
+use projections::stock::StockFilter;
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
+use crate::answer::{LEDGER_POSITION, ListBody};
 use crate::auth::{Caller, Role};
-use crate::extract::{JsonBody, PathId};
+use crate::extract::{JsonBody, PathId, QueryParams, parse_param};
 use crate::fields;
-use crate::openapi::{BodyProblems, CallerProblems, ConflictProblem, NotFoundProblem};
+use crate::openapi::{BodyProblems, CallerProblems, ConflictProblem, NotFoundProblem, ParameterProblems};
+use crate::orders::page_rows;
 use crate::problem::Problem;
 use crate::request_context::RequestContext;
 use crate::state::ApiState;
@@ -65,6 +68,57 @@ pub(crate) struct StockBody {
     sold: i64,
     version: i64,
     position: i64,
+}
+
+/// Which ticket types.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[into_params(parameter_in = Query, rename_all = "camelCase")]
+pub(crate) struct ListTicketTypes {
+    /// Of this show only.
+    #[param(value_type = Option<i64>, minimum = 1)]
+    show_id: Option<String>,
+    /// `next` of the page before.
+    after: Option<String>,
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 500)]
+    limit: Option<String>,
+}
+
+/// A page of ticket types.
+#[derive(ToSchema)]
+#[schema(as = StockList)]
+#[expect(dead_code, reason = "documents a ListBody of stocks")]
+pub(crate) struct StockListBody {
+    items: Vec<StockBody>,
+    /// Give it as `after` for the next page; null at the end.
+    next: Option<String>,
+}
+
+/// Ticket types and what is left of them as far as it is projected, by id.
+#[utoipa::path(
+    get,
+    path = "/v1/ticket-types",
+    tag = "stock",
+    params(ListTicketTypes),
+    responses(
+        (status = 200, description = "A page", body = StockListBody, headers(("Ledger-Position" = i64))),
+        CallerProblems,
+        ParameterProblems
+    )
+)]
+pub(crate) async fn list(
+    _: Caller,
+    State(api): State<ApiState>,
+    QueryParams(query): QueryParams<ListTicketTypes>,
+) -> Result<impl IntoResponse, Problem> {
+    let filter = StockFilter {
+        show_id: parse_param("showId", query.show_id.as_deref())?.map(fields::show_id).transpose()?,
+        after: parse_param("after", query.after.as_deref())?,
+        limit: page_rows(query.limit.as_deref())?,
+    };
+    let page = projections::stock::list(&api.queries, &filter).await?;
+    let items: Vec<StockBody> = page.items.into_iter().map(StockBody::from).collect();
+    Ok(([(LEDGER_POSITION, page.position.to_string())], Json(ListBody { items, next: page.next })))
 }
 
 /// Puts a ticket type on sale. From the answer on it can be ordered on every instance.

@@ -11,6 +11,7 @@
 
 mod park;
 mod redrive;
+mod waiting;
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -23,6 +24,7 @@ use uuid::Uuid;
 
 pub(crate) use park::{Entry, blocked_keys, park_behind, park_dead};
 pub use redrive::{MAX_ROWS_PER_REDRIVE, Redriven, StoppedAt, redrive};
+pub use waiting::{Undelivered, count_undelivered};
 
 /// Most rows one [`list`] gives.
 pub const MAX_LIST_ROWS: i64 = 500;

@@ -64,6 +64,16 @@ pub async fn list(
         .await
 }
 
+/// The parked message of this place, decided about or not.
+pub async fn find(executor: impl PgExecutor<'_>, id: ParkedId) -> sqlx::Result<Option<ParkedMessage>> {
+    sqlx::query_as(include_str!("sql/find_parked.sql"))
+        .bind(id.lane)
+        .bind(id.position)
+        .bind(id.n)
+        .fetch_optional(executor)
+        .await
+}
+
 /// Asks the relay to try the message again, and then those behind it. False: it is not parked, or itself waits behind
 /// another.
 pub async fn release(executor: impl PgExecutor<'_>, id: ParkedId, by: &str) -> sqlx::Result<bool> {

@@ -41,11 +41,38 @@ pub async fn record(executor: impl PgExecutor<'_>, action: Action<'_>) -> Result
     Ok(())
 }
 
+/// Which actions; without a condition all of them.
+#[derive(Debug, Clone, Default)]
+pub struct ActionFilter<'a> {
+    pub actor: Option<&'a str>,
+    /// An action, or what comes before the dot of several.
+    pub action: Option<&'a str>,
+    pub subject: Option<&'a str>,
+    /// Only those recorded before this one.
+    pub before: Option<i64>,
+}
+
 /// The newest actions first, those before `before` where it is given.
 pub async fn list(
     executor: impl PgExecutor<'_>,
     before: Option<i64>,
     limit: i64,
 ) -> Result<Vec<RecordedAction>, sqlx::Error> {
-    sqlx::query_as(include_str!("audit/list.sql")).bind(before).bind(limit).fetch_all(executor).await
+    find(executor, &ActionFilter { before, ..ActionFilter::default() }, limit).await
+}
+
+/// The newest actions of this kind first.
+pub async fn find(
+    executor: impl PgExecutor<'_>,
+    filter: &ActionFilter<'_>,
+    limit: i64,
+) -> Result<Vec<RecordedAction>, sqlx::Error> {
+    sqlx::query_as(include_str!("audit/list.sql"))
+        .bind(filter.before)
+        .bind(filter.actor)
+        .bind(filter.action)
+        .bind(filter.subject)
+        .bind(limit)
+        .fetch_all(executor)
+        .await
 }

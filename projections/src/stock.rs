@@ -9,8 +9,9 @@ use sqlx::postgres::PgRow;
 use sqlx::{FromRow, PgConnection, PgPool, Row};
 
 use crate::columns::{column, money};
+use crate::page::{self, Page};
 use crate::read_model::{ReadModel, Table};
-use crate::{ProjectionError, current, past};
+use crate::{ProjectionError, checkpoint, current, past};
 
 /// The stock of a ticket type as it is shown. Signed, so that a ledger that is wrong can be shown too.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -50,6 +51,34 @@ pub async fn get_from(pool: &PgPool, kept: StockView) -> Result<Option<StockView
     let stream_id = Stock::stream_id(&kept.ticket_type_id.to_string());
     let position = kept.position;
     current::read_from(pool, &stream_id, kept, position).await
+}
+
+/// Which ticket types.
+#[derive(Debug, Clone, Default)]
+pub struct StockFilter {
+    pub show_id: Option<ShowId>,
+    /// Only those with a higher id.
+    pub after: Option<i64>,
+    /// At most [`MAX_PAGE_ROWS`](crate::MAX_PAGE_ROWS).
+    pub limit: u32,
+}
+
+/// A page of ticket types as far as they are projected, by id.
+pub async fn list(pool: &PgPool, filter: &StockFilter) -> Result<Page<StockView>, ProjectionError> {
+    let rows = page::rows(filter.limit);
+    let mut connection = pool.acquire().await?;
+    // Before the rows, so that they are never older than the position that is promised.
+    let position = checkpoint::checkpoint(&mut connection, StockView::NAME).await?;
+    let mut items: Vec<StockView> = sqlx::query_as(include_str!("../sql/list_stock.sql"))
+        .bind(filter.after.unwrap_or(0))
+        .bind(filter.show_id.map(ShowId::get))
+        .bind(i64::from(rows) + 1)
+        .fetch_all(&mut *connection)
+        .await?;
+    let more = items.len() > rows as usize;
+    items.truncate(rows as usize);
+    let next = items.last().filter(|_| more).map(|last| last.ticket_type_id.to_string());
+    Ok(Page { items, next, position })
 }
 
 impl ReadModel for StockView {

@@ -2,7 +2,9 @@
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used)] // each test file uses a part of it
 
 pub mod apache;
+pub mod axe;
 pub mod broker;
+pub mod browser;
 pub mod client;
 pub mod cluster;
 pub mod down;

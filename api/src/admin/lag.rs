@@ -91,16 +91,20 @@ const BROKER_TIMEOUT: Duration = Duration::from_secs(2);
 )]
 pub(crate) async fn get(caller: Caller, State(api): State<ApiState>) -> Result<Json<LagBody>, Problem> {
     require_staff(&caller)?;
+    Ok(Json(measure(&api).await?))
+}
+
+pub(crate) async fn measure(api: &ApiState) -> Result<LagBody, Problem> {
     let (outbox, projections, consumers) =
-        tokio::join!(outbox_relay::lag::measure(&api.queries), bodies(&api.queries), consumer_lags(&api));
+        tokio::join!(outbox_relay::lag::measure(&api.queries), bodies(&api.queries), consumer_lags(api));
     let outbox = outbox.map_err(database_away)?;
-    Ok(Json(LagBody {
+    Ok(LagBody {
         head: outbox.head,
         relay: RelayBody { lease_owner: outbox.lease_owner.clone(), circuit: outbox.circuit.map(|c| c.as_str()) },
         outbox: outbox.into(),
         consumers,
         projections: projections?,
-    }))
+    })
 }
 
 async fn consumer_lags(api: &ApiState) -> Vec<ConsumerLagBody> {

@@ -4,14 +4,18 @@
 mod support;
 
 mod admin;
+mod audit;
 mod bad_input;
 mod callback;
 mod cancelling;
 mod idempotency;
+mod measurements;
 mod notification_updates;
 mod operation;
 mod orders;
 mod ownership;
+mod pages;
+mod parked;
 mod past;
 mod payments;
 mod projections;

@@ -1,8 +1,15 @@
 //! Ticket types and what is left of them.
 
-use serde_json::json;
+use projections::{Checkpoints, Projector, ProjectorConfig, StockView};
+use serde_json::{Value, json};
 
 use crate::support::{SHOW, TestApi, USER, get, post};
+
+async fn project_stock(api: &TestApi) {
+    let checkpoints = Checkpoints::new(api.pool.clone());
+    let mut projector = Projector::<StockView>::new(api.pool.clone(), checkpoints, ProjectorConfig::default());
+    projector.step(&[]).await.unwrap();
+}
 
 #[tokio::test]
 async fn stock_is_shown_as_it_is_now() {
@@ -23,6 +30,31 @@ async fn stock_is_shown_as_it_is_now() {
         assert_eq!(after.body[field], expected, "{field}");
     }
     assert_eq!(after.body["name"], "内场 A");
+}
+
+#[tokio::test]
+async fn ticket_types_are_listed_by_id_and_show_once_they_are_projected() {
+    let api = TestApi::start().await;
+    for ticket_type in [44, 42, 43] {
+        api.put_on_sale(ticket_type, 10).await;
+    }
+    let listed = async |query: &str| api.call(get(format!("/v1/ticket-types{query}")).user(USER)).await;
+    assert_eq!(listed("").await.body["items"], json!([]), "nothing is projected yet");
+    project_stock(&api).await;
+
+    let first = listed("?limit=2").await;
+    let ids = |body: &Value| -> Vec<i64> {
+        body["items"].as_array().unwrap().iter().map(|item| item["ticketTypeId"].as_i64().unwrap()).collect()
+    };
+    assert_eq!((ids(&first.body), &first.body["next"]), (vec![42, 43], &json!("43")));
+    assert_eq!(first.header("ledger-position"), "3");
+    let second = listed("?limit=2&after=43").await.body;
+    assert_eq!((ids(&second), &second["next"]), (vec![44], &Value::Null));
+    assert_eq!(ids(&listed(&format!("?showId={SHOW}")).await.body), [42, 43, 44]);
+    assert_eq!(ids(&listed("?showId=999").await.body), Vec::<i64>::new());
+    for (query, field) in [("showId=0", "showId"), ("showId=x", "showId"), ("after=x", "after"), ("limit=0", "limit")] {
+        assert_eq!(listed(&format!("?{query}")).await.problem(), (422, "invalid_value", field), "{query}");
+    }
 }
 
 #[tokio::test]

@@ -10,7 +10,9 @@ use super::{ActError, Actor};
 use crate::commands::deadline_kind::PAYMENT_QUERY;
 use crate::commands::{self, Origin, PaymentKey, UseCaseError};
 use crate::policy::Policy;
-use crate::provider::{CallbackStatus, PaymentCallback, ProviderError, ProviderPayment, ProviderStatus, PaymentRequest};
+use crate::provider::{
+    CallbackStatus, PaymentCallback, PaymentRequest, ProviderError, ProviderPayment, ProviderStatus,
+};
 
 /// The status of a provider that does not know a payment: our call to start it was lost.
 const NOT_FOUND: u16 = 404;

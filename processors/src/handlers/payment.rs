@@ -9,7 +9,7 @@ use messaging::{Effect, HandleError, Handler, ReceivedMessage, Topic};
 
 use super::inbox::{effect_of, outside};
 use crate::commands::{self, Origin};
-use crate::provider::{PaymentProvider, ProviderError, PaymentRequest};
+use crate::provider::{PaymentProvider, PaymentRequest, ProviderError};
 
 const NAME: &str = "payment";
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use domain::{Money, PaymentId};
 
-use super::{DEPENDENCY, PaymentProvider, ProviderError, ProviderPayment, ProviderRefund, PaymentRequest};
+use super::{DEPENDENCY, PaymentProvider, PaymentRequest, ProviderError, ProviderPayment, ProviderRefund};
 use crate::circuit::{self, Circuit, CircuitBoard, CircuitConfig, CircuitState};
 
 /// A provider behind a circuit breaker: while it does not answer it is left alone, and those who would have to wait for

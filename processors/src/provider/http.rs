@@ -6,7 +6,7 @@ use reqwest::{RequestBuilder, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{PaymentProvider, ProviderError, ProviderPayment, ProviderRefund, RefundRequest, PaymentRequest};
+use super::{PaymentProvider, PaymentRequest, ProviderError, ProviderPayment, ProviderRefund, RefundRequest};
 
 /// How much of a refusal's body is kept for whoever reads the dead letter.
 const REFUSAL_EXCERPT_CHARS: usize = 200;

@@ -7,7 +7,9 @@ use sqlx::types::Decimal;
 use uuid::Uuid;
 
 use super::{DECLINE, SILENT};
-use crate::provider::{CallbackStatus, PaymentCallback, ProviderPayment, ProviderRefund, ProviderStatus, PaymentRequest};
+use crate::provider::{
+    CallbackStatus, PaymentCallback, PaymentRequest, ProviderPayment, ProviderRefund, ProviderStatus,
+};
 
 /// A callback that is owed and was claimed by this process.
 pub struct OwedCallback {

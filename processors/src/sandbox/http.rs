@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::Sandbox;
 use super::books::{self, RefundOutcome};
-use crate::provider::{RefundRequest, PaymentRequest};
+use crate::provider::{PaymentRequest, RefundRequest};
 
 const MAX_BODY_BYTES: usize = 16 * 1024;
 

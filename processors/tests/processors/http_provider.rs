@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use domain::{Money, OrderId, PaymentId};
 use processors::provider::{
-    HttpProvider, HttpProviderConfig, PaymentProvider, ProviderError, ProviderStatus, PaymentRequest,
+    HttpProvider, HttpProviderConfig, PaymentProvider, PaymentRequest, ProviderError, ProviderStatus,
 };
 
 use crate::receiver::serve;

@@ -10,7 +10,7 @@ use processors::commands::{self, Origin, Settlement};
 use processors::handlers::{self, ProcessorParts};
 use processors::provider::CallbackStatus::{Failed, Succeeded};
 use processors::provider::{
-    PaymentCallback, PaymentProvider, ProviderError, ProviderPayment, ProviderRefund, ProviderStatus, PaymentRequest,
+    PaymentCallback, PaymentProvider, PaymentRequest, ProviderError, ProviderPayment, ProviderRefund, ProviderStatus,
 };
 
 use crate::support::{Shop, code, provider_payment};

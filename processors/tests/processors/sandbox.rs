@@ -1,8 +1,8 @@
 use axum::http::StatusCode;
 use domain::{Money, OrderId, PaymentId};
 use processors::provider::{
-    CallbackStatus, HttpProvider, HttpProviderConfig, PaymentCallback, PaymentProvider, ProviderError, ProviderStatus,
-    PaymentRequest,
+    CallbackStatus, HttpProvider, HttpProviderConfig, PaymentCallback, PaymentProvider, PaymentRequest, ProviderError,
+    ProviderStatus,
 };
 use processors::sandbox::{self, Sandbox, SandboxConfig};
 use sqlx::PgPool;

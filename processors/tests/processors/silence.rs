@@ -11,7 +11,7 @@ use processors::commands::{PROVIDER_SILENT, Settlement};
 use processors::deadlines::{DeadlineConfig, DeadlineParts, DeadlineRunner};
 use processors::provider::CallbackStatus::Succeeded;
 use processors::provider::{
-    PaymentProvider, ProviderError, ProviderPayment, ProviderRefund, ProviderStatus, PaymentRequest,
+    PaymentProvider, PaymentRequest, ProviderError, ProviderPayment, ProviderRefund, ProviderStatus,
 };
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;

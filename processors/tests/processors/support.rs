@@ -24,8 +24,8 @@ use processors::deadlines::{DeadlineConfig, DeadlineParts, DeadlineReport, Deadl
 use processors::handlers::{self, ProcessorParts};
 use processors::payment_result::{PublicNames, ResultSender, ResultSenderConfig};
 use processors::provider::{
-    CallbackStatus, PaymentCallback, PaymentProvider, ProviderError, ProviderPayment, ProviderRefund, ProviderStatus,
-    PaymentRequest,
+    CallbackStatus, PaymentCallback, PaymentProvider, PaymentRequest, ProviderError, ProviderPayment, ProviderRefund,
+    ProviderStatus,
 };
 use processors::senders::{Email, EmailSender, SendFailure, Sent, Sms, SmsSender};
 use processors::stock_cache::{CachedStock, InProcessStockCache};

@@ -14,8 +14,8 @@ use processors::commands::{
     self, Cancellation, NewOrder, NewPayment, Origin, PlaceOrder, Settlement, StartPayment, UseCaseError,
 };
 use processors::provider::{
-    CallbackStatus, PaymentCallback, PaymentProvider, ProviderError, ProviderPayment, ProviderRefund, ProviderStatus,
-    PaymentRequest,
+    CallbackStatus, PaymentCallback, PaymentProvider, PaymentRequest, ProviderError, ProviderPayment, ProviderRefund,
+    ProviderStatus,
 };
 use processors::sync_payment::{SyncOutcome, ask_and_wait};
 

@@ -6,8 +6,8 @@ use event_store::Ledger;
 use processors::Policy;
 use processors::commands::{Origin, settle_payment};
 use processors::provider::{
-    CallbackStatus, PaymentCallback, PaymentProvider, ProviderError, ProviderPayment, ProviderRefund, ProviderStatus,
-    PaymentRequest,
+    CallbackStatus, PaymentCallback, PaymentProvider, PaymentRequest, ProviderError, ProviderPayment, ProviderRefund,
+    ProviderStatus,
 };
 
 /// What the provider makes of payments.
