@@ -51,7 +51,9 @@ pub enum Command {
     /// Print a bearer token, valid for 24 hours.
     Token(TokenArgs),
     /// Print events as NDJSON.
-    Events(EventsArgs),
+    Events(commands::events::EventsArgs),
+    /// Send messages of the past again, with the same ids: dry run first, limited in rate, resumable.
+    Replay(commands::replay::ReplayArgs),
     /// Show how far the outbox, the consumers and the projections are behind.
     Lag(LagArgs),
     /// Build read models anew beside the ones that are shown, verify them, and swap.
@@ -96,22 +98,6 @@ pub struct TokenArgs {
     /// Rollout group; may be repeated.
     #[arg(long = "group", value_delimiter = ',')]
     pub groups: Vec<String>,
-}
-
-#[derive(Debug, Args)]
-pub struct EventsArgs {
-    /// One stream, such as order-ORD202611230001.
-    #[arg(long, conflicts_with = "from")]
-    pub stream: Option<String>,
-    /// Start behind this ledger position.
-    #[arg(long, value_name = "POSITION")]
-    pub from: Option<i64>,
-    /// Go on as new events come.
-    #[arg(long)]
-    pub follow: bool,
-    /// Stop after this many events.
-    #[arg(long)]
-    pub limit: Option<u64>,
 }
 
 #[derive(Debug, Args)]
@@ -178,6 +164,7 @@ impl Cli {
             Command::Topics(args) => commands::topics::run(config, args.json),
             Command::Token(args) => commands::token::run(config, &args),
             Command::Events(args) => commands::events::run(config, &args),
+            Command::Replay(args) => commands::replay::run(config, &args),
             Command::Lag(args) => commands::lag::run(config, &args),
             Command::Rebuild(args) => commands::rebuild::run(config, args),
             Command::Rollout(args) => commands::rollout::run(config, args),

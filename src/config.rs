@@ -17,6 +17,7 @@ mod secrets;
 mod telemetry;
 #[cfg(test)]
 mod tests;
+mod tracing;
 
 use std::path::{Path, PathBuf};
 
@@ -42,6 +43,7 @@ pub use relay::RelaySection;
 pub use rocketmq::{ProducerSection, RocketMqSection};
 pub use rollout::{InstanceMode, RolloutSection};
 pub use telemetry::{LogConfig, LogFormat, MetricsConfig};
+pub use tracing::TracingSection;
 
 const ENV_PREFIX: &str = "LEDGER__";
 
@@ -68,6 +70,7 @@ pub struct Config {
     pub cache: CacheSection,
     pub metrics: MetricsConfig,
     pub log: LogConfig,
+    pub tracing: TracingSection,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -114,6 +117,11 @@ impl Config {
         self.notification.validate()?;
         self.cache.validate()?;
         self.metrics.validate()?;
+        self.tracing.validate()?;
+        // A replay sends what the outbox still has: whoever had it must still know it.
+        if self.relay.outbox_retention_seconds > self.ledger.inbox_retention_seconds {
+            return Err(invalid("relay.outbox_retention_seconds", "must not be above ledger.inbox_retention_seconds"));
+        }
         if self.payment.sync_wait_ms >= self.http.request_timeout_ms {
             return Err(invalid("payment.sync_wait_ms", "must be below http.request_timeout_ms"));
         }

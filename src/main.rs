@@ -8,6 +8,7 @@ mod instance;
 mod logging;
 mod metrics;
 mod roles;
+mod traces;
 mod up;
 
 use std::process::ExitCode;

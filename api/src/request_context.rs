@@ -10,6 +10,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use domain::Mode;
 use event_store::Metadata;
+use event_store::span::{self, KeyValue, Span, SpanKind};
 use uuid::Uuid;
 
 use crate::auth::Caller;
@@ -52,14 +53,20 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The outermost layer: names the request, and logs it when it was refused.
 pub(crate) async fn identify(mut request: Request, next: Next) -> Response {
-    let context =
-        RequestContext { request_id: Uuid::now_v7().to_string(), traceparent: traceparent(request.headers()) };
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    let parent = traceparent(request.headers());
+    let mut span = request_span(&request, route.as_deref(), parent.as_deref());
+    let traceparent = span.traceparent().or(parent);
+    let context = RequestContext { request_id: Uuid::now_v7().to_string(), traceparent };
     request.extensions_mut().insert(context.clone());
 
     let started = Instant::now();
     let mut response = next.run(request).await;
+    span.set("http.response.status_code", i64::from(response.status().as_u16()));
+    if response.status().is_server_error() {
+        span.fail("server_error", response.status().as_str().to_owned());
+    }
     if let Some(failure) = response.extensions().get::<Failure>() {
         let line = FailedRequest { context: &context, method: method.as_str(), route, failure, started };
         line.log(response.status().as_u16());
@@ -68,6 +75,21 @@ pub(crate) async fn identify(mut request: Request, next: Next) -> Response {
         response.headers_mut().insert(REQUEST_ID, id);
     }
     response
+}
+
+/// Names of routes that are asked for all the time and tell nothing of an order.
+const UNTRACED: [&str; 3] = ["/livez", "/readyz", "/metrics"];
+
+fn request_span(request: &Request, route: Option<&str>, parent: Option<&str>) -> Span {
+    if !span::is_on() || route.is_some_and(|route| UNTRACED.contains(&route)) {
+        return Span::none();
+    }
+    let method = request.method().as_str().to_owned();
+    let name = route.map_or_else(|| method.clone(), |route| format!("{method} {route}"));
+    let mut attributes =
+        vec![KeyValue::new("http.request.method", method), KeyValue::new("url.path", request.uri().path().to_owned())];
+    attributes.extend(route.map(|route| KeyValue::new("http.route", route.to_owned())));
+    Span::begin(name, SpanKind::Server, parent, [], attributes)
 }
 
 struct FailedRequest<'a> {
@@ -82,13 +104,14 @@ impl FailedRequest<'_> {
     /// A defect is an error, what is away or too busy a warning; what the caller did wrong is only worth knowing.
     fn log(&self, status: u16) {
         let request_id = &self.context.request_id;
+        let trace_id = span::trace_id(self.context.traceparent.as_deref());
         let route = self.route.as_deref().unwrap_or("unknown");
         let Failure { code, field, cause } = self.failure;
         let (method, field, cause) = (self.method, field.as_deref(), cause.as_deref());
         let duration_ms = self.started.elapsed().as_millis();
         macro_rules! line {
             ($level:ident, $message:literal) => {
-                tracing::$level!(request_id, method, route, status, code, field, cause, duration_ms, $message)
+                tracing::$level!(request_id, trace_id, method, route, status, code, field, cause, duration_ms, $message)
             };
         }
         match status {

@@ -79,6 +79,7 @@ fn calls_with_token() -> OpenApiRouter<ApiState> {
         .routes(routes!(admin::rollout::get, admin::rollout::put))
         .routes(routes!(admin::rollout::status))
         .routes(routes!(admin::rollout::report))
+        .routes(routes!(admin::events::list))
         .routes(routes!(admin::dead_letters::list))
         .routes(routes!(admin::dead_letters::redrive))
         .routes(routes!(admin::dead_letters::discard))

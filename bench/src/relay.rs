@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use messaging::{Broker, BrokerError, Consumer, OutgoingMessage, Producer, QueueBacklog, SendError};
+use messaging::{Broker, BrokerError, Consumer, OutgoingMessage, Producer, QUEUES_PER_TOPIC, QueueBacklog, SendError};
 use outbox_relay::{OutboxRelay, RelayConfig};
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
@@ -122,6 +122,10 @@ struct SinkProducer {
 impl Broker for Sink {
     async fn create_topics(&self, _: &[&str], _: u16) -> Result<(), BrokerError> {
         Ok(())
+    }
+
+    async fn topic_queues(&self, _: &str) -> Result<Option<u16>, BrokerError> {
+        Ok(Some(QUEUES_PER_TOPIC))
     }
 
     async fn producer(&self) -> Result<Box<dyn Producer>, BrokerError> {

@@ -18,6 +18,7 @@ use crate::executor::{Executor, ExecutorParts};
 use crate::job::{Queued, TypedJob};
 use crate::load::{Loaded, load_one};
 use crate::side_tasks::{SNAPSHOT_QUEUE, announce_head, write_snapshots};
+use crate::span::{self, KeyValue, Span, SpanKind};
 use crate::unit_of_work::{Refusal, UnitOfWork};
 
 /// Bounds of the group commit.
@@ -142,6 +143,7 @@ impl Ledger {
         F: FnMut(&mut UnitOfWork<'_>) -> Result<T, Refusal> + Send + 'static,
     {
         let (caller, answer) = oneshot::channel();
+        let mut span = append_span(&command);
         let queued = Queued::new(command, Box::new(TypedJob::new(decide, caller)));
         let refused = match self.inbox.try_send(queued) {
             Ok(()) => None,
@@ -151,12 +153,18 @@ impl Ledger {
             }
         };
         async move {
-            match refused {
+            let outcome = match refused {
                 Some(error) => Err(error),
                 None => answer.await.unwrap_or_else(|_| {
                     Err(CommandError::Unavailable("outcome unknown: the append ended without an answer".to_owned()))
                 }),
+            };
+            match &outcome {
+                Ok(Committed { position: Some(position), .. }) => span.set("ledger.position", *position),
+                Ok(_) | Err(CommandError::Rejected(_) | CommandError::Duplicate(_)) => {}
+                Err(error) => span.fail("append_failed", error.to_string()),
             }
+            outcome
         }
     }
 
@@ -178,4 +186,14 @@ impl Ledger {
     pub fn subscribe_head(&self) -> watch::Receiver<i64> {
         self.head.clone()
     }
+}
+
+/// From the queue to the durable answer, below whatever asked for it. A trace is never begun here.
+fn append_span(command: &Command) -> Span {
+    let parent = command.metadata.traceparent.as_deref();
+    if parent.is_none() || !span::is_on() {
+        return Span::none();
+    }
+    let attributes = vec![KeyValue::new("db.system.name", "postgresql"), KeyValue::new("db.operation.name", "append")];
+    Span::begin("append", SpanKind::Client, parent, [], attributes)
 }

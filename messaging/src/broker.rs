@@ -20,6 +20,8 @@ pub mod property {
     pub const MODE: &str = "mode";
     /// `true` on a replay, absent otherwise.
     pub const REPLAY: &str = "replay";
+    /// The consumer that a replay is for, by its short name; absent where it is for all.
+    pub const REPLAY_FOR: &str = "replayFor";
 }
 
 /// A broker: makes producers and consumers, and knows how far groups are behind.
@@ -27,6 +29,9 @@ pub mod property {
 pub trait Broker: Send + Sync {
     /// Creates the topics that are missing, with that many read and write queues. Existing ones are left as they are.
     async fn create_topics(&self, names: &[&str], queues: u16) -> Result<(), BrokerError>;
+
+    /// How many queues the topic has; `None`: there is no such topic. Where several brokers have it, the most.
+    async fn topic_queues(&self, topic: &str) -> Result<Option<u16>, BrokerError>;
 
     /// A new producer, sharing nothing that could fail with an earlier one.
     async fn producer(&self) -> Result<Box<dyn Producer>, BrokerError>;
@@ -134,6 +139,13 @@ pub struct Delivery {
     pub body: Vec<u8>,
     /// User properties; an adapter may add the broker's own.
     pub properties: HashMap<String, String>,
+}
+
+impl Delivery {
+    /// Whether it is a copy that was sent for another consumer than the one of this short name.
+    pub fn is_for_another(&self, consumer: &str) -> bool {
+        self.properties.get(property::REPLAY_FOR).is_some_and(|wanted| wanted != consumer)
+    }
 }
 
 /// Why a broker could not do what it was asked.

@@ -6,7 +6,7 @@
 //! - [`handler`], [`runtime`]: how consumers work: gather, apply, acknowledge; retry; give up on one message without
 //!   losing the order of its key.
 //! - [`listen`]: what every process must hear for itself, such as news for a cache it holds.
-//! - [`inbox`], [`dead_letter`]: what of that is remembered in Postgres.
+//! - [`inbox`], [`dead_letter`]: what of that is remembered in Postgres. [`telemetry`]: its spans in a trace.
 //!
 //! Delivery is at least once. Effects happen once, because each consumer remembers the `messageId` in the transaction of
 //! the effect.
@@ -23,6 +23,7 @@ pub mod message;
 pub mod metric;
 pub mod received;
 pub mod runtime;
+pub mod telemetry;
 pub mod topic;
 
 pub use broker::{

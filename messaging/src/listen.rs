@@ -102,7 +102,11 @@ async fn hear_from(
                 return BrokerError::Unavailable("not reachable".into());
             }
         }
-        let messages: Vec<ReceivedMessage> = deliveries.iter().flat_map(ReceivedMessage::parse).collect();
+        let messages: Vec<ReceivedMessage> = deliveries
+            .iter()
+            .filter(|delivery| !delivery.is_for_another(handler.name()))
+            .flat_map(ReceivedMessage::parse)
+            .collect();
         if messages.is_empty() {
             continue;
         }

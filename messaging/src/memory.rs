@@ -111,6 +111,12 @@ impl Broker for InMemoryBroker {
         Ok(())
     }
 
+    async fn topic_queues(&self, topic: &str) -> Result<Option<u16>, BrokerError> {
+        let state = self.shared.lock();
+        state.check_up()?;
+        Ok(state.topics.get(topic).map(|queues| queues.len() as u16))
+    }
+
     async fn producer(&self) -> Result<Box<dyn Producer>, BrokerError> {
         self.shared.lock().check_up()?;
         Ok(Box::new(InMemoryProducer { shared: self.shared.clone() }))

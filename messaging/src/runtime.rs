@@ -26,6 +26,7 @@ use crate::dead_letter::{self, Entry};
 use crate::handler::{Effect, HandleError, Handler, consumer_group};
 use crate::metric::{self, Outcome};
 use crate::received::ReceivedMessage;
+use crate::telemetry::Processing;
 use crate::topic::Topic;
 
 use backlog::{Backlog, Work};
@@ -176,9 +177,15 @@ impl ConsumerRuntime {
 
     fn accept(&mut self, delivery: Delivery) {
         // One that is on its way through already comes again when queues move between members.
-        if self.offsets.track(&delivery.queue, delivery.offset) {
-            self.backlog.push(Work::new(delivery));
+        if !self.offsets.track(&delivery.queue, delivery.offset) {
+            return;
         }
+        // Acknowledged with the rest, and nothing else: a replay for another consumer is no news to this one.
+        if delivery.is_for_another(self.handler.name()) {
+            self.offsets.settle(&delivery.queue, delivery.offset);
+            return;
+        }
+        self.backlog.push(Work::new(delivery));
     }
 
     /// Makes rows of those whose key has undelivered dead letters, and gives back the others.
@@ -231,8 +238,16 @@ impl ConsumerRuntime {
     /// Each message with its result: from the handler, or poison from the parser.
     async fn judge(&mut self, works: Vec<Work>) -> Vec<Judged> {
         let messages: Vec<&ReceivedMessage> = works.iter().filter_map(Work::message).collect();
-        let mut results =
-            apply::apply_side_by_side(&*self.handler, &messages, self.config.workers(messages.len())).await.into_iter();
+        let workers = self.config.workers(messages.len());
+        let results = match Processing::begin(&self.group, &messages) {
+            None => apply::apply_side_by_side(&*self.handler, &messages, workers).await,
+            Some(processing) => {
+                let results = apply::apply_side_by_side(&*self.handler, &processing.messages(), workers).await;
+                processing.end(&results);
+                results
+            }
+        };
+        let mut results = results.into_iter();
         let judge_one = |work: Work| {
             let result = match work.poison() {
                 Some(poison) => Err(poison.into()),
@@ -282,7 +297,8 @@ impl ConsumerRuntime {
         let (group, topic, message_id) = (&self.group, work.topic_name(), work.message_id());
         // Once when it begins: a dependency may be away for hours.
         if failures == 1 {
-            warn!(group, topic, ?message_id, reason = %problem, "message failed, trying again");
+            let trace_id = work.trace_id();
+            warn!(group, topic, ?message_id, trace_id, reason = %problem, "message failed, trying again");
         } else {
             debug!(group, topic, ?message_id, failures, reason = %problem, "message failed again");
         }
@@ -302,7 +318,7 @@ impl ConsumerRuntime {
             match given_up {
                 Some(reason) if parked.is_ok() => {
                     report.dead_lettered += 1;
-                    error!(group = self.group, topic = work.topic_name(), message_id = ?work.message_id(), attempts = work.attempts, reason, "message became a dead letter");
+                    error!(group = self.group, topic = work.topic_name(), message_id = ?work.message_id(), trace_id = work.trace_id(), attempts = work.attempts, reason, "message became a dead letter");
                     self.backlog.clear_back_off(&work);
                     self.settle(&work, Outcome::DeadLettered);
                     self.dead_letters_counted_at = None;

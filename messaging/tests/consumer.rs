@@ -9,11 +9,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use messaging::dead_letter::{self, Filter};
 use messaging::memory::Disorder;
-use messaging::{RuntimeConfig, RuntimeError, StepReport};
+use messaging::{RuntimeConfig, RuntimeError, StepReport, property};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use support::{Trouble, World, broken, quick};
+use support::{CONSUMER, Trouble, World, broken, outgoing, quick};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 #[tokio::test]
 async fn messages_are_applied_in_order_and_acknowledged() {
@@ -27,6 +28,30 @@ async fn messages_are_applied_in_order_and_acknowledged() {
     assert_eq!(world.effects("0001").await, (1..=50).collect::<Vec<_>>());
     assert_eq!(world.effects("0002").await, (1..=50).collect::<Vec<_>>());
     assert_eq!(world.lag().await, 0);
+}
+
+#[tokio::test]
+async fn copies_for_another_consumer_are_acknowledged_and_leave_no_trace() {
+    let mut world = World::new().await;
+    let copy = |name: &str| {
+        let mut copy = outgoing(Uuid::now_v7(), "0001", 1);
+        copy.properties.extend([(property::REPLAY, "true".to_owned()), (property::REPLAY_FOR, name.to_owned())]);
+        copy
+    };
+    world.send_message(copy("another")).await;
+    let mut unreadable = broken("0002");
+    unreadable.properties.push((property::REPLAY_FOR, "another".to_owned()));
+    world.send_message(unreadable).await;
+    world.send("0001", 2).await;
+    world.send_message(copy(CONSUMER)).await;
+
+    let report = world.settle().await;
+
+    assert_eq!((report.polled, report.applied, report.dead_lettered), (4, 2, 0));
+    assert_eq!(world.effects("0001").await, [2, 1], "its own copy is for it");
+    assert_eq!(world.lag().await, 0);
+    let claims: i64 = sqlx::query_scalar("select count(*) from messaging.inbox").fetch_one(&world.pool).await.unwrap();
+    assert_eq!(claims, 2, "whoever a copy is not for does not remember it");
 }
 
 #[tokio::test]

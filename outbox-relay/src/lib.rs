@@ -9,7 +9,7 @@
 //! - [`cleanup`]: takes away rows that were sent long ago.
 //! - [`lag`]: how far behind it is, exactly; [`consumer_lag`]: how far those are who read what it sent. [`health`]: whether
 //!   the way to the broker is open.
-//! - [`trace`]: how far one message came.
+//! - [`replay`]: sending messages of the past again. [`trace`]: how far one message came.
 
 mod circuit;
 pub mod cleanup;
@@ -26,6 +26,7 @@ pub mod metric;
 mod outbox;
 pub mod parked;
 mod relay;
+pub mod replay;
 mod send;
 mod tenure;
 pub mod trace;

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use messaging::telemetry::Sending;
 use messaging::{OutgoingMessage, Producer, SendError, Topic};
 
 use crate::metric;
@@ -62,9 +63,14 @@ pub(crate) async fn send_once(
     timeout: Duration,
 ) -> Result<(), SendError> {
     let started = Instant::now();
+    let sending = Sending::begin(topic.name(), messages);
+    let messages = sending.as_ref().map_or(messages, Sending::messages);
     let answer = tokio::time::timeout(timeout, producer.send(topic.name(), queue, messages)).await;
     let sent = answer.unwrap_or_else(|_| Err(SendError::Unavailable(format!("no answer within {timeout:?}"))));
     metric::sent(topic, messages.len(), started.elapsed(), sent.as_ref().err());
+    if let Some(sending) = sending {
+        sending.end(sent.as_ref().err());
+    }
     sent
 }
 

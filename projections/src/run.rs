@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use event_store::span::{self, KeyValue, Span, SpanKind};
 use messaging::runtime::{ConsumerRuntime, RuntimeConfig};
 use messaging::{Broker, Effect, HandleError, Handler, ReceivedMessage, Topic, inbox};
 use sqlx::PgPool;
@@ -187,14 +188,35 @@ impl<M: ReadModel> Handler for DrivenByMessages<M> {
 
     async fn handle(&self, batch: &[ReceivedMessage]) -> Vec<Result<Effect, HandleError>> {
         let ids: Vec<Uuid> = batch.iter().map(|message| message.message_id).collect();
+        let mut span = apply_span::<M>(batch);
         // No message is at fault when the projection stops: it waits, it never becomes a dead letter.
         let refused = match self.projector.lock().await.step(&ids).await {
-            Ok(Step::Applied(applied)) => return applied.effects.into_iter().map(Ok).collect(),
+            Ok(Step::Applied(applied)) => {
+                span.set("ledger.position", applied.to);
+                span.set("ledger.events", applied.events as i64);
+                return applied.effects.into_iter().map(Ok).collect();
+            }
             Ok(Step::StandingBy) => "another instance is active".to_owned(),
             Err(error) => error.to_string(),
         };
+        span.fail("not_applied", refused.clone());
         batch.iter().map(|_| Err(HandleError::Transient(refused.clone()))).collect()
     }
+}
+
+/// The step that a batch drives: below the first of its messages, linked to the others.
+fn apply_span<M: ReadModel>(batch: &[ReceivedMessage]) -> Span {
+    if !span::is_on() {
+        return Span::none();
+    }
+    let mut causes = batch.iter().filter_map(|message| message.traceparent.as_deref());
+    let attributes = vec![
+        KeyValue::new("db.system.name", "postgresql"),
+        KeyValue::new("db.collection.name", M::NAME),
+        KeyValue::new("db.operation.name", "apply"),
+    ];
+    let Some(parent) = causes.next() else { return Span::none() };
+    Span::begin(format!("apply {}", M::NAME), SpanKind::Client, Some(parent), causes, attributes)
 }
 
 fn stopped(projection: &'static str, stopped: bool) {

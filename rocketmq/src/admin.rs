@@ -57,6 +57,12 @@ impl Admin {
         self.calls.run(move |calls| async move { calls.topic_exists(&topic).await }.boxed_local()).await?
     }
 
+    /// How many queues the topic has for writing, where it has the most; `None` as [`Admin::topic_exists`] says `false`.
+    pub(crate) async fn topic_queues(&self, topic: &str) -> Result<Option<u16>, Failure> {
+        let topic = topic.to_owned();
+        self.calls.run(move |calls| async move { calls.topic_queues(&topic).await }.boxed_local()).await?
+    }
+
     /// Max offset − committed of the group in each queue of the topic; `None` when no broker could tell.
     pub(crate) async fn backlog(&self, group: &str, topic: &str) -> Result<Option<Vec<QueueBacklog>>, Failure> {
         let (group, topic) = (group.to_owned(), topic.to_owned());
@@ -132,7 +138,7 @@ impl Calls {
     async fn create_topic(&self, topic: &str, queues: u16) -> Result<(), Failure> {
         let masters = self.known_masters().await?;
         for address in masters.values() {
-            if !self.broker_has_topic(address, topic).await? {
+            if self.queues_on(address, topic).await?.is_none() {
                 self.create_on(address, topic, queues).await?;
             }
         }
@@ -140,13 +146,16 @@ impl Calls {
     }
 
     async fn topic_exists(&self, topic: &str) -> Result<bool, Failure> {
+        Ok(self.topic_queues(topic).await?.is_some())
+    }
+
+    async fn topic_queues(&self, topic: &str) -> Result<Option<u16>, Failure> {
         let masters = self.known_masters().await?;
+        let mut most = None;
         for address in masters.values() {
-            if self.broker_has_topic(address, topic).await? {
-                return Ok(true);
-            }
+            most = most.max(self.queues_on(address, topic).await?);
         }
-        Ok(false)
+        Ok(most)
     }
 
     async fn backlog(&self, group: &str, topic: &str) -> Result<Option<Vec<QueueBacklog>>, Failure> {
@@ -207,17 +216,17 @@ impl Calls {
         .await
     }
 
-    async fn broker_has_topic(&self, address: &str, topic: &str) -> Result<bool, Failure> {
+    async fn queues_on(&self, address: &str, topic: &str) -> Result<Option<u16>, Failure> {
         let (address, topic) = (address.to_owned(), topic.to_owned());
         let found = self
             .call("topic config", move |client| async move {
-                client.admin.examine_topic_config(address.into(), topic.into()).await?;
-                Ok(())
+                let config = client.admin.examine_topic_config(address.into(), topic.into()).await?;
+                Ok(u16::try_from(config.write_queue_nums).unwrap_or(u16::MAX))
             })
             .await;
         match found {
-            Ok(()) => Ok(true),
-            Err(Failure::UnknownTopic(_)) => Ok(false),
+            Ok(queues) => Ok(Some(queues)),
+            Err(Failure::UnknownTopic(_)) => Ok(None),
             Err(failure) => Err(failure),
         }
     }

@@ -65,6 +65,10 @@ impl Broker for RocketMqBroker {
         Ok(())
     }
 
+    async fn topic_queues(&self, topic: &str) -> Result<Option<u16>, BrokerError> {
+        Ok(self.shared.admin.topic_queues(topic).await?)
+    }
+
     async fn producer(&self) -> Result<Box<dyn Producer>, BrokerError> {
         Ok(Box::new(RocketMqProducer::new(&self.shared)?))
     }

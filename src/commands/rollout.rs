@@ -205,7 +205,7 @@ fn parse_guard(text: &str) -> Result<(GuardName, f64), String> {
 }
 
 /// `500ms`, `90s`, `15m`, `2h`, `1d`.
-fn parse_duration(text: &str) -> Result<Duration, String> {
+pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
     let wrong = || "a time like 500ms, 90s, 15m, 2h or 1d".to_owned();
     let digits = text.find(|character: char| !character.is_ascii_digit()).ok_or_else(wrong)?;
     let (number, unit) = text.split_at(digits);

@@ -59,6 +59,10 @@ fn a_wrong_value_is_one_line_that_names_the_key() {
         ("[notification.sms]\nurl = \"sms.example\"", "notification.sms.url"),
         ("[cache]\nredis_url = \"http://localhost\"", "cache.redis_url"),
         ("[cache]\nttl_ms = 0", "cache.ttl_ms"),
+        ("[tracing]\notlp_endpoint = \"collector:4318\"", "tracing.otlp_endpoint"),
+        ("[tracing]\nsample_ratio = 2.0", "tracing.sample_ratio"),
+        ("[tracing]\nmax_batch_spans = 0", "tracing.max_batch_spans"),
+        ("[relay]\noutbox_retention_seconds = 9999999", "relay.outbox_retention_seconds"),
     ] {
         let message = from_toml(toml).unwrap_err();
         assert!(message.contains(key), "{toml}: {message}");

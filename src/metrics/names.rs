@@ -40,6 +40,7 @@ pub fn register(groups: &str) {
         processors::circuit::register_metrics(dependency);
     }
     outbox_relay::metric::init();
+    crate::traces::register_metrics();
     rollout::register_metrics();
     projections::lag::describe_metrics();
     for (consumer, topics) in CONSUMERS {

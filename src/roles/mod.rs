@@ -22,6 +22,7 @@ use crate::commands::{broker, pool, runtime};
 use crate::config::Config;
 use crate::exit::Outcome;
 use crate::metrics;
+use crate::traces::Traces;
 
 /// What every role works with.
 struct Environment {
@@ -33,7 +34,7 @@ struct Environment {
 }
 
 /// Connects, runs the role until it is told to stop, and lets go of what it shares.
-fn run_role<F, Work>(config: Config, work: F) -> Outcome
+fn run_role<F, Work>(config: Config, role: &str, work: F) -> Outcome
 where
     F: FnOnce(Environment) -> Work,
     Work: Future<Output = anyhow::Result<()>>,
@@ -42,11 +43,15 @@ where
         let shutdown = CancellationToken::new();
         cancel_on_signal(shutdown.clone())?;
         let metrics = metrics::install(&config.rocketmq.consumer.group)?;
+        let traces = Traces::start(&config.tracing, role)?;
         let pool = pool(&config).await?;
         let broker = broker(&config)?;
         let environment = Environment { config, pool, broker: broker.clone(), metrics, shutdown };
         let outcome = work(environment).await;
         broker.close().await;
+        if let Some(traces) = traces {
+            traces.finish().await;
+        }
         outcome
     })?;
     Ok(())

@@ -36,7 +36,7 @@ pub fn run(config: Config, roles: &[String]) -> Outcome {
         let why = "role cache needs cache.redis_url: without it each `serve` keeps its own cache current";
         return Err(Failure::Usage(why.to_owned()));
     }
-    run_role(config, |environment| async move {
+    run_role(config, "process", |environment| async move {
         let ledger = Ledger::start(environment.pool.clone(), ledger_config(&environment.config)).await?;
         let work = process(&environment, &ledger, roles)?;
         environment.beside_metrics(work).await?;

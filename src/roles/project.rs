@@ -16,7 +16,7 @@ use crate::exit::Outcome;
 const ACTOR: &str = "system";
 
 pub fn run(config: Config) -> Outcome {
-    run_role(config, |environment| async move {
+    run_role(config, "project", |environment| async move {
         let projections = Projections {
             pool: environment.pool.clone(),
             broker: environment.broker.clone(),

@@ -16,7 +16,7 @@ use crate::metrics::consumers_of;
 const ATTEMPT_OVERHEAD_MS: u64 = 1_000;
 
 pub fn run(config: Config) -> Outcome {
-    run_role(config, |environment| async move {
+    run_role(config, "relay", |environment| async move {
         let relay = OutboxRelay::new(
             environment.pool.clone(),
             environment.broker.clone(),

@@ -26,7 +26,7 @@ use crate::metrics::{self, consumers_of};
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(15);
 
 pub fn run(config: Config) -> Outcome {
-    run_role(config, |environment| async move { serve(environment).await })
+    run_role(config, "serve", |environment| async move { serve(environment).await })
 }
 
 async fn serve(environment: Environment) -> anyhow::Result<()> {

@@ -87,7 +87,7 @@ pub(crate) async fn events(
 }
 
 impl EventBody {
-    fn read(event: RecordedEvent) -> Result<Self, Problem> {
+    pub(crate) fn read(event: RecordedEvent) -> Result<Self, Problem> {
         Ok(Self {
             position: event.position,
             stream_id: event.stream_id,

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
+use event_store::span;
 use uuid::Uuid;
 
 use super::config::RuntimeConfig;
@@ -59,6 +60,11 @@ impl Work {
             Content::Message(message) => Some(message.message_id),
             Content::Poison { remains, .. } => remains.message_id,
         }
+    }
+
+    /// For log lines.
+    pub(super) fn trace_id(&self) -> Option<&str> {
+        span::trace_id(self.message()?.traceparent.as_deref())
     }
 
     pub(super) fn topic(&self) -> Option<Topic> {

@@ -4,7 +4,9 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use messaging::{Broker, BrokerError, Consumer, OutgoingMessage, Producer, QueueBacklog, SendError, Topic};
+use messaging::{
+    Broker, BrokerError, Consumer, OutgoingMessage, Producer, QUEUES_PER_TOPIC, QueueBacklog, SendError, Topic,
+};
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -164,6 +166,10 @@ impl Broker for RecordingBroker {
         }
         state.topics.extend(names.iter().map(|name| (*name).to_owned()));
         Ok(())
+    }
+
+    async fn topic_queues(&self, topic: &str) -> Result<Option<u16>, BrokerError> {
+        Ok(self.state().topics.contains(topic).then_some(QUEUES_PER_TOPIC))
     }
 
     async fn producer(&self) -> Result<Box<dyn Producer>, BrokerError> {

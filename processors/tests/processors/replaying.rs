@@ -1,10 +1,12 @@
 //! A replay shows again what happened, and does none of it again.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use domain::{OrderStatus, UserId};
-use messaging::{Effect, ReceivedMessage, Topic};
+use messaging::{Effect, Handler, ReceivedMessage, Topic};
 use processors::contact::{self, Channel, Contact, Language};
+use processors::handlers::{self, ProcessorParts};
 use processors::provider::CallbackStatus::Succeeded;
 
 use crate::support::{Shop, USER};
@@ -71,6 +73,72 @@ async fn a_replay_before_the_message_itself_takes_nothing_from_it() {
     }
 }
 
+/// The rule, for each consumer there is: the list is the process role's own, so a new consumer is held to it by being there.
+#[tokio::test]
+async fn no_consumer_reaches_anybody_outside_on_a_replay() {
+    let mut callers = Vec::new();
+    for name in handlers::NAMES {
+        let topics = {
+            let shop = Shop::open(1).await;
+            handler_of(&shop, name).topics()
+        };
+        for topic in topics {
+            let mut shop = Shop::open(10).await;
+            reachable_everywhere(&shop).await;
+            let mut message = brought_up(&mut shop, *topic).await;
+            let handler = handler_of(&shop, name);
+            let calls_before = calls(&shop);
+
+            message.replay = true;
+            handler.handle(std::slice::from_ref(&message)).await;
+            assert_eq!(calls(&shop), calls_before, "{name} reached outside for a replayed message of {topic}");
+
+            // The same message live: where nobody is called either, the case would prove nothing.
+            message.replay = false;
+            handler.handle(std::slice::from_ref(&message)).await;
+            if calls(&shop) > calls_before {
+                callers.push(name);
+            }
+        }
+    }
+    assert_eq!(callers, ["payment", "sms", "email"], "all that call anybody have been seen to");
+}
+
+fn handler_of(shop: &Shop, name: &str) -> Arc<dyn Handler> {
+    // By each of its fields: a new way out needs a witness here, and in `calls`.
+    let ProcessorParts { policy, provider: _, sms: _, email: _, stock_cache, max_concurrent_calls, give_up_after } =
+        shop.parts.clone();
+    let parts = ProcessorParts {
+        policy,
+        provider: shop.provider.clone(),
+        sms: shop.senders.clone(),
+        email: shop.senders.clone(),
+        stock_cache,
+        max_concurrent_calls,
+        give_up_after,
+    };
+    handlers::handler(name, &shop.ledger, &parts).unwrap_or_else(|| panic!("{name} is not built"))
+}
+
+/// A message of this topic, fresh from the outbox, at the moment when it has most to say.
+async fn brought_up(shop: &mut Shop, topic: Topic) -> ReceivedMessage {
+    let order_id = shop.place(1).await;
+    if matches!(topic, Topic::OrderPayment | Topic::StockDeduct | Topic::StockRollback) {
+        shop.deliver_all().await;
+    }
+    match topic {
+        Topic::OrderPayment => drop(shop.pay(&order_id).await.unwrap()),
+        Topic::StockDeduct => {
+            let payment_id = shop.pay(&order_id).await.unwrap();
+            shop.deliver_all().await;
+            shop.call_back(&order_id, &payment_id, Succeeded).await.unwrap();
+        }
+        Topic::OrderCancel | Topic::StockRollback => drop(shop.cancel(&order_id).await.unwrap()),
+        _ => {}
+    }
+    next_of(shop, topic).await
+}
+
 /// Delivers until a message of this topic is next.
 async fn next_of(shop: &mut Shop, topic: Topic) -> ReceivedMessage {
     loop {
@@ -102,5 +170,5 @@ fn sent_mails(shop: &Shop) -> usize {
 }
 
 fn calls(shop: &Shop) -> usize {
-    shop.provider.starts().len() + sent_texts(shop) + sent_mails(shop)
+    shop.provider.starts().len() + shop.provider.refunds().len() + sent_texts(shop) + sent_mails(shop)
 }

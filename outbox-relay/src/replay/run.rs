@@ -1,0 +1,407 @@
+//! A replay at work: reads a page of each lane, sends it, and writes down how far it came.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use event_store::lease::{self, Lease};
+use futures_util::TryStreamExt;
+use futures_util::future::join_all;
+use messaging::{Broker, OutgoingMessage, Producer, SendError, lane_parts, property};
+use sqlx::{PgConnection, PgPool, Row};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::store::{self, LaneProgress};
+use super::{Plan, ReplayError, ReplayRequest, Target};
+use crate::circuit::Backoff;
+use crate::outbox::{OutboxRow, Place};
+
+/// Bounds of a replay.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReplayConfig {
+    /// Messages of one lane read and sent at once (500).
+    pub max_batch_messages: usize,
+    /// A send that is not confirmed by then counts as failed (15,000).
+    pub send_timeout_ms: u64,
+    /// A replay whose process was silent this long may be resumed by another (5,000). Renewed three times as often.
+    pub lease_ttl_ms: u64,
+    /// How long it waits for a broker that takes nothing (60,000).
+    pub give_up_after_ms: u64,
+}
+
+impl Default for ReplayConfig {
+    fn default() -> Self {
+        ReplayConfig { max_batch_messages: 500, send_timeout_ms: 15_000, lease_ttl_ms: 5_000, give_up_after_ms: 60_000 }
+    }
+}
+
+/// First and longest pause between two tries to reach the broker.
+const BACKOFF_MS: (u64, u64) = (100, 2_000);
+/// At a low rate a step is a fifth of a second's messages, so that a kill repeats few and progress is seen.
+const STEPS_PER_SECOND: usize = 5;
+
+/// How far a replay is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Progress {
+    pub replay_id: i64,
+    /// Sent and written down, over all its processes.
+    pub sent: i64,
+    /// To be sent.
+    pub messages: i64,
+    /// Sent by this process.
+    pub sent_here: i64,
+    pub is_done: bool,
+}
+
+/// What replays work with.
+#[derive(Clone)]
+pub struct ReplayParts {
+    pub pool: PgPool,
+    pub broker: Arc<dyn Broker>,
+    pub config: ReplayConfig,
+}
+
+/// A replay that this process holds the lease of.
+pub struct Replay {
+    parts: ReplayParts,
+    request: ReplayRequest,
+    replay_id: i64,
+    lease: Lease,
+    renew_at: Instant,
+    producer: Option<Box<dyn Producer>>,
+    target_queues: u16,
+    lanes: Vec<LaneProgress>,
+    messages_per_second: Option<u32>,
+    messages: i64,
+    sent: i64,
+    sent_here: i64,
+    started: Instant,
+}
+
+impl Replay {
+    /// Takes the lease and writes the replay down; `record` says in the same transaction who asked for it. Nothing is sent
+    /// before the first step.
+    pub async fn begin(
+        parts: ReplayParts,
+        (request, plan): (ReplayRequest, &Plan),
+        messages_per_second: Option<u32>,
+        requested_by: &str,
+        record: impl AsyncFnOnce(&mut PgConnection, i64) -> sqlx::Result<()>,
+    ) -> Result<Replay, ReplayError> {
+        let target_queues = target_queues(&*parts.broker, &request).await?;
+        let lease = acquire(&parts, &request, Duration::ZERO).await?;
+        let mut transaction = parts.pool.begin().await?;
+        let rate = messages_per_second;
+        let replay_id = store::begin(&mut transaction, &request, plan, rate, requested_by, lease.token).await?;
+        record(&mut transaction, replay_id).await?;
+        transaction.commit().await?;
+        Self::open(parts, request, target_queues, lease, replay_id).await
+    }
+
+    /// Goes on with a replay whose process has ended; waits until its lease has run out. `messages_per_second` takes the place
+    /// of the rate it began with.
+    pub async fn resume(
+        parts: ReplayParts,
+        replay_id: i64,
+        messages_per_second: Option<u32>,
+    ) -> Result<Replay, ReplayError> {
+        let record = store::find(&parts.pool, replay_id).await?.ok_or(ReplayError::Unknown(replay_id))?;
+        if record.state != "running" {
+            return Err(ReplayError::Ended(replay_id));
+        }
+        let request = store::request_of(&record)?;
+        let target_queues = target_queues(&*parts.broker, &request).await?;
+        let patience = parts.config.lease_ttl() + parts.config.renew_every();
+        let lease = acquire(&parts, &request, patience).await?;
+        store::take_over(&parts.pool, replay_id, lease.token, messages_per_second).await?;
+        Self::open(parts, request, target_queues, lease, replay_id).await
+    }
+
+    async fn open(
+        parts: ReplayParts,
+        request: ReplayRequest,
+        target_queues: u16,
+        lease: Lease,
+        replay_id: i64,
+    ) -> Result<Replay, ReplayError> {
+        let lanes = store::lanes(&parts.pool, replay_id).await?;
+        let record = store::find(&parts.pool, replay_id).await?.ok_or(ReplayError::Unknown(replay_id))?;
+        Ok(Replay {
+            renew_at: Instant::now() + parts.config.renew_every(),
+            parts,
+            request,
+            replay_id,
+            lease,
+            producer: None,
+            target_queues,
+            lanes,
+            messages_per_second: record.messages_per_second.and_then(|rate| u32::try_from(rate).ok()),
+            messages: record.messages,
+            sent: record.sent_messages,
+            sent_here: 0,
+            started: Instant::now(),
+        })
+    }
+
+    /// Where it is.
+    pub fn progress(&self) -> Progress {
+        Progress {
+            replay_id: self.replay_id,
+            sent: self.sent,
+            messages: self.messages,
+            sent_here: self.sent_here,
+            is_done: self.lanes.iter().all(|lane| lane.reached >= lane.end),
+        }
+    }
+
+    /// Steps until all is sent or `shutdown` comes, at its rate, and says where it is after each step. What stops it for good
+    /// is written down; after anything else it can be resumed.
+    pub async fn run(
+        mut self,
+        shutdown: &CancellationToken,
+        mut on_progress: impl FnMut(Progress),
+    ) -> Result<Progress, ReplayError> {
+        let worked = self.work(shutdown, &mut on_progress).await;
+        let ended = match &worked {
+            Ok(progress) if progress.is_done => Some(("done", None)),
+            Ok(_) => None,
+            Err(problem @ (ReplayError::Refused(_) | ReplayError::Overtaken { .. })) => {
+                Some(("failed", Some(problem.to_string())))
+            }
+            Err(_) => None,
+        };
+        if let Some((state, problem)) = ended {
+            store::end(&self.parts.pool, self.replay_id, self.lease.token, state, problem.as_deref()).await?;
+        }
+        if let Some(producer) = self.producer.take() {
+            producer.close().await;
+        }
+        // Failing that, it runs out.
+        let _ = self.lease.release(&self.parts.pool).await;
+        worked
+    }
+
+    async fn work(
+        &mut self,
+        shutdown: &CancellationToken,
+        on_progress: &mut impl FnMut(Progress),
+    ) -> Result<Progress, ReplayError> {
+        on_progress(self.progress());
+        while !self.progress().is_done && !shutdown.is_cancelled() {
+            self.step().await?;
+            on_progress(self.progress());
+            self.pace(shutdown).await?;
+        }
+        let progress = self.progress();
+        if progress.is_done && progress.sent < progress.messages {
+            return Err(ReplayError::Overtaken { missing: progress.messages - progress.sent });
+        }
+        Ok(progress)
+    }
+
+    /// Sends the next messages of some lanes and writes down how far they came.
+    pub async fn step(&mut self) -> Result<(), ReplayError> {
+        self.keep_lease().await?;
+        let pages = self.next_pages().await?;
+        self.send_all(&pages).await?;
+        let moves: Vec<(i16, Place, i64)> =
+            pages.iter().map(|page| (page.lane, page.reached, page.messages.len() as i64)).collect();
+        if !store::advance(&self.parts.pool, self.replay_id, self.lease.token, &moves).await? {
+            return Err(ReplayError::LeaseLost);
+        }
+        for (lane, reached, sent) in moves {
+            self.sent += sent;
+            self.sent_here += sent;
+            if let Some(known) = self.lanes.iter_mut().find(|known| known.lane == lane) {
+                known.reached = reached;
+            }
+        }
+        Ok(())
+    }
+
+    /// The next page of as many unfinished lanes as the rate has room for; each gets its turn.
+    async fn next_pages(&mut self) -> Result<Vec<LanePage>, ReplayError> {
+        let budget = self.messages_per_second.map_or(usize::MAX, |rate| (rate as usize / STEPS_PER_SECOND).max(1));
+        let mut lanes: Vec<LaneProgress> = self.lanes.iter().filter(|lane| lane.reached < lane.end).copied().collect();
+        lanes.truncate(budget);
+        let limit = (budget / lanes.len().max(1)).clamp(1, self.parts.config.max_batch_messages);
+        let last = lanes.last().map(|lane| lane.lane);
+        if let Some(at) = self.lanes.iter().position(|lane| Some(lane.lane) == last) {
+            self.lanes.rotate_left(at + 1);
+        }
+        read_pages(&self.parts.pool, &self.request, &lanes, limit).await
+    }
+
+    /// Sends the pages side by side, each in its order. While the broker is away it is tried again, for a bounded time: a lane
+    /// begins its page anew then, which doubles what was stored of it.
+    async fn send_all(&mut self, pages: &[LanePage]) -> Result<(), ReplayError> {
+        let mut left: Vec<&LanePage> = pages.iter().filter(|page| !page.messages.is_empty()).collect();
+        let since = Instant::now();
+        let mut backoff = Backoff::new(BACKOFF_MS.0, BACKOFF_MS.1);
+        while !left.is_empty() {
+            let problem = match self.send_some(&mut left).await {
+                Ok(None) => continue,
+                Ok(Some(problem)) => problem,
+                Err(error) => error.to_string(),
+            };
+            if let Some(producer) = self.producer.take() {
+                producer.close().await;
+            }
+            let waited_ms = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
+            if waited_ms > self.parts.config.give_up_after_ms {
+                return Err(ReplayError::BrokerAway { waited_ms, last: problem });
+            }
+            tokio::time::sleep(backoff.next_wait()).await;
+            self.keep_lease().await?;
+        }
+        Ok(())
+    }
+
+    /// Sends what is left and keeps in it what was not confirmed; says why that was not.
+    async fn send_some(&mut self, left: &mut Vec<&LanePage>) -> Result<Option<String>, ReplayError> {
+        let producer = match self.producer.take() {
+            Some(producer) => producer,
+            None => self.parts.broker.producer().await?,
+        };
+        let timeout = Duration::from_millis(self.parts.config.send_timeout_ms);
+        let (to_topic, queues) = (self.request.to_topic(), self.target_queues);
+        let sends = left.iter().map(|page| {
+            let sending = producer.send(to_topic, page.queue % queues, &page.messages);
+            async move {
+                let answer = tokio::time::timeout(timeout, sending).await;
+                answer.unwrap_or_else(|_| Err(SendError::Unavailable(format!("no answer within {timeout:?}"))))
+            }
+        });
+        let answers = join_all(sends).await;
+        self.producer = Some(producer);
+        let mut problem = None;
+        let mut failed = Vec::new();
+        for (page, answer) in left.drain(..).zip(answers) {
+            match answer {
+                Ok(()) => {}
+                Err(SendError::Unavailable(reason)) => {
+                    problem = Some(reason);
+                    failed.push(page);
+                }
+                Err(refusal) => return Err(ReplayError::Refused(refusal)),
+            }
+        }
+        *left = failed;
+        Ok(problem)
+    }
+
+    async fn keep_lease(&mut self) -> Result<(), ReplayError> {
+        if Instant::now() < self.renew_at {
+            return Ok(());
+        }
+        if !self.lease.renew(&self.parts.pool, self.parts.config.lease_ttl()).await? {
+            return Err(ReplayError::LeaseLost);
+        }
+        self.renew_at = Instant::now() + self.parts.config.renew_every();
+        Ok(())
+    }
+
+    /// Waits until the rate allows more, and keeps the lease meanwhile.
+    async fn pace(&mut self, shutdown: &CancellationToken) -> Result<(), ReplayError> {
+        let Some(rate) = self.messages_per_second else { return Ok(()) };
+        let due = self.started + Duration::from_secs_f64(self.sent_here as f64 / f64::from(rate.max(1)));
+        while Instant::now() < due && !shutdown.is_cancelled() {
+            tokio::select! {
+                () = shutdown.cancelled() => {}
+                () = tokio::time::sleep_until(due.min(self.renew_at)) => {}
+            }
+            self.keep_lease().await?;
+        }
+        Ok(())
+    }
+}
+
+impl ReplayConfig {
+    fn lease_ttl(&self) -> Duration {
+        Duration::from_millis(self.lease_ttl_ms)
+    }
+
+    fn renew_every(&self) -> Duration {
+        self.lease_ttl() / 3
+    }
+}
+
+/// The next messages of a lane, and where it is when they are sent.
+struct LanePage {
+    lane: i16,
+    queue: u16,
+    messages: Vec<OutgoingMessage>,
+    reached: Place,
+}
+
+async fn read_pages(
+    pool: &PgPool,
+    request: &ReplayRequest,
+    lanes: &[LaneProgress],
+    limit: usize,
+) -> Result<Vec<LanePage>, ReplayError> {
+    let mut rows = sqlx::query(include_str!("sql/page.sql"))
+        .bind(lanes.iter().map(|lane| lane.lane).collect::<Vec<_>>())
+        .bind(lanes.iter().map(|lane| lane.reached.position).collect::<Vec<_>>())
+        .bind(lanes.iter().map(|lane| lane.reached.n).collect::<Vec<_>>())
+        .bind(lanes.iter().map(|lane| lane.end.position).collect::<Vec<_>>())
+        .bind(lanes.iter().map(|lane| lane.end.n).collect::<Vec<_>>())
+        .bind(limit as i64)
+        .bind(&request.stream_id)
+        .bind(&request.key)
+        .fetch(pool);
+    let mut found: Vec<(OutboxRow, bool)> = Vec::new();
+    while let Some(row) = rows.try_next().await? {
+        found.push((OutboxRow::decode(&row)?, row.try_get(12)?));
+    }
+    found.sort_by_key(|(row, _)| (row.lane, row.place));
+    let mut pages: Vec<LanePage> = lanes.iter().filter_map(empty_page).collect();
+    for (lane, page) in lanes.iter().zip(&mut pages) {
+        let begin = found.partition_point(|(row, _)| row.lane < lane.lane);
+        let end = found.partition_point(|(row, _)| row.lane <= lane.lane);
+        let of_lane = &found[begin..end];
+        // Fewer than asked for: the lane has no more.
+        if let Some((last, _)) = of_lane.last().filter(|_| of_lane.len() >= limit) {
+            page.reached = last.place;
+        }
+        let wanted = of_lane.iter().filter(|(_, is_wanted)| *is_wanted);
+        page.messages.extend(wanted.map(|(row, _)| copy_of(&row.message, &request.target)));
+    }
+    Ok(pages)
+}
+
+fn empty_page(lane: &LaneProgress) -> Option<LanePage> {
+    let (_, queue) = lane_parts(lane.lane)?;
+    Some(LanePage { lane: lane.lane, queue, messages: Vec::new(), reached: lane.end })
+}
+
+/// The same message, which says that it is a copy, and for whom.
+fn copy_of(message: &OutgoingMessage, target: &Target) -> OutgoingMessage {
+    let mut copy = message.clone();
+    copy.properties.push((property::REPLAY, "true".to_owned()));
+    if let Target::Consumer(name) = target {
+        copy.properties.push((property::REPLAY_FOR, name.clone()));
+    }
+    copy
+}
+
+async fn target_queues(broker: &dyn Broker, request: &ReplayRequest) -> Result<u16, ReplayError> {
+    let topic = request.to_topic();
+    let queues = broker.topic_queues(topic).await?;
+    queues.filter(|queues| *queues > 0).ok_or_else(|| ReplayError::NoSuchTopic(topic.to_owned()))
+}
+
+async fn acquire(parts: &ReplayParts, request: &ReplayRequest, patience: Duration) -> Result<Lease, ReplayError> {
+    let holder = format!("replay-{}", uuid::Uuid::new_v4().simple());
+    let give_up_at = Instant::now() + patience;
+    let (name, ttl) = (request.lease_name(), parts.config.lease_ttl());
+    loop {
+        if let Some(lease) = lease::try_acquire(&parts.pool, &name, &holder, ttl).await? {
+            return Ok(lease);
+        }
+        if Instant::now() >= give_up_at {
+            return Err(ReplayError::Running(request.topic.name().to_owned()));
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
