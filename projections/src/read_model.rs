@@ -197,7 +197,7 @@ impl Table {
         Ok(())
     }
 
-    /// The same with no index but the primary key's, to be filled.
+    /// Makes the table, with the columns and settings of another, and with no index but the primary key's, to be filled.
     pub(crate) async fn create_bare(
         &self,
         connection: &mut PgConnection,
@@ -207,7 +207,17 @@ impl Table {
         let create = format!("create table {} (like {} including all excluding indexes)", self.name, other.name);
         sqlx::query(AssertSqlSafe(create)).execute(&mut *connection).await?;
         let key = format!("alter table {} add primary key ({key_column})", self.name);
-        sqlx::query(AssertSqlSafe(key)).execute(connection).await?;
+        sqlx::query(AssertSqlSafe(key)).execute(&mut *connection).await?;
+        // `like` does not take a table's settings along: fillfactor, above all.
+        let settings: Option<String> =
+            sqlx::query_scalar("select array_to_string(reloptions, ', ') from pg_class where oid = to_regclass($1)")
+                .bind(&other.name)
+                .fetch_one(&mut *connection)
+                .await?;
+        if let Some(settings) = settings {
+            let set = format!("alter table {} set ({settings})", self.name);
+            sqlx::query(AssertSqlSafe(set)).execute(connection).await?;
+        }
         Ok(())
     }
 

@@ -18,6 +18,7 @@ mod work;
 
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::time::Duration;
 
 use event_store::lease::{self, Lease};
 use sqlx::PgPool;
@@ -82,19 +83,32 @@ impl Rebuilder {
 
     /// Does what remains of the unfinished rebuild, until it is over or `shutdown`: then what is answered is still open.
     /// `None`: there is none, or one that only a newer program can go on with.
+    ///
+    /// Don't drop the future: it stops by itself, between two steps. A transaction that is dropped while it begins would
+    /// come back to the pool.
     pub async fn carry_out(
         &self,
         claim: Claim,
         watch: Watch<'_>,
         shutdown: &CancellationToken,
     ) -> Result<Option<Rebuild>, ProjectionError> {
-        let outcome = tokio::select! {
-            outcome = self.work(&claim, watch) => outcome,
-            lost = self.keep(&claim) => Err(lost),
-            () = shutdown.cancelled() => record::last(&self.pool, &claim.name).await,
-        };
+        let stop = shutdown.child_token();
+        // Dropped all the same, nobody renews the lease for nobody.
+        let _stop_at_the_latest = stop.clone().drop_guard();
+        let keeping = tokio::spawn(keep(self.pool.clone(), claim.lease.clone(), self.config.lease_ttl, stop.clone()));
+        let worked = self.work(&claim, watch, &stop).await;
+        let lost = stop.is_cancelled() && !shutdown.is_cancelled();
+        stop.cancel();
+        // It ends with `stop`; there is nothing to learn from how.
+        let _ = keeping.await;
+        let name = claim.name.clone();
         self.release(claim).await?;
-        outcome
+        match worked? {
+            Worked::Nothing => Ok(None),
+            Worked::ToTheEnd(rebuild) => Ok(Some(*rebuild)),
+            Worked::UntilStopped if lost => Err(ProjectionError::RebuildTaken { projection: name }),
+            Worked::UntilStopped => record::last(&self.pool, &name).await,
+        }
     }
 
     /// Requests a rebuild, or finds the one that was left behind, and carries it out.
@@ -110,26 +124,15 @@ impl Rebuilder {
         outcome.ok_or_else(|| ProjectionError::RebuildTaken { projection: name.to_owned() })
     }
 
-    /// Renews the lease; ends when it is lost.
-    async fn keep(&self, claim: &Claim) -> ProjectionError {
-        let ttl = self.config.lease_ttl;
-        loop {
-            tokio::time::sleep(ttl / 3).await;
-            if !matches!(claim.lease.renew(&self.pool, ttl).await, Ok(true)) {
-                return ProjectionError::RebuildTaken { projection: claim.name.clone() };
-            }
-        }
-    }
-
-    async fn work(&self, claim: &Claim, watch: Watch<'_>) -> Result<Option<Rebuild>, ProjectionError> {
+    async fn work(&self, claim: &Claim, watch: Watch<'_>, stop: &CancellationToken) -> Result<Worked, ProjectionError> {
         let Some(open) = record::last(&self.pool, &claim.name).await?.filter(Rebuild::is_open) else {
-            return Ok(None);
+            return Ok(Worked::Nothing);
         };
         match claim.name.as_str() {
-            OrderView::NAME => self.work_on::<OrderView>(open, claim, watch).await,
-            StockView::NAME => self.work_on::<StockView>(open, claim, watch).await,
-            NotificationView::NAME => self.work_on::<NotificationView>(open, claim, watch).await,
-            SagaView::NAME => self.work_on::<SagaView>(open, claim, watch).await,
+            OrderView::NAME => self.work_on::<OrderView>(open, claim, watch, stop).await,
+            StockView::NAME => self.work_on::<StockView>(open, claim, watch, stop).await,
+            NotificationView::NAME => self.work_on::<NotificationView>(open, claim, watch, stop).await,
+            SagaView::NAME => self.work_on::<SagaView>(open, claim, watch, stop).await,
             other => Err(ProjectionError::UnknownProjection(other.to_owned())),
         }
     }
@@ -139,19 +142,39 @@ impl Rebuilder {
         open: Rebuild,
         claim: &Claim,
         watch: Watch<'_>,
-    ) -> Result<Option<Rebuild>, ProjectionError> {
+        stop: &CancellationToken,
+    ) -> Result<Worked, ProjectionError> {
         if !record::claim(&self.pool, open.id, claim.lease.token, M::CODE_VERSION).await? {
-            return Ok(None);
+            return Ok(Worked::Nothing);
         }
-        let Some(rebuild) = record::last(&self.pool, M::NAME).await? else { return Ok(None) };
+        let Some(rebuild) = record::last(&self.pool, M::NAME).await? else { return Ok(Worked::Nothing) };
         let work = Work::<M> {
             pool: &self.pool,
             config: &self.config,
             turns: self.turns.clone(),
             rebuild,
             watch,
+            stop,
             model: PhantomData,
         };
-        work.run().await.map(Some)
+        let ended = work.run().await?;
+        Ok(ended.map_or(Worked::UntilStopped, |rebuild| Worked::ToTheEnd(Box::new(rebuild))))
+    }
+}
+
+/// How far somebody came.
+enum Worked {
+    /// There was nothing to do.
+    Nothing,
+    ToTheEnd(Box<Rebuild>),
+    UntilStopped,
+}
+
+/// Renews a lease until `stop`, and stops the work when it is lost.
+async fn keep(pool: PgPool, lease: Lease, ttl: Duration, stop: CancellationToken) {
+    while stop.run_until_cancelled(tokio::time::sleep(ttl / 3)).await.is_some() {
+        if !matches!(lease.renew(&pool, ttl).await, Ok(true)) {
+            stop.cancel();
+        }
     }
 }

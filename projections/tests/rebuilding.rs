@@ -12,6 +12,7 @@ use projections::{
     OrderFilter, OrderView, ProjectionError, ProjectorConfig, Rebuild, RebuildConfig, RebuildState, Rebuilder,
     StockView, TableHash, lag, orders, verify,
 };
+use sqlx::PgPool;
 use support::{World, eventually};
 use tokio_util::sync::CancellationToken;
 
@@ -23,7 +24,7 @@ async fn a_rebuild_that_is_killed_between_ranges_goes_on_where_it_was() {
 
     let mut reached = 0;
     for _ in 0..2 {
-        let from = begin_and_kill_after(&world, &rebuilder, 3).await;
+        let from = begin_and_kill_after(&world, 3).await;
         assert!(from >= reached, "it began again at {from}, and was at {reached} before");
         reached = last(&world.pool, "orders").await.unwrap().unwrap().position;
         assert!(reached > from);
@@ -54,9 +55,11 @@ async fn who_lost_the_lease_writes_nothing_more() {
         tokio::spawn(async move {
             let watch = move |rebuild: &Rebuild| {
                 if rebuild.position > 0 && !asleep.swap(true, Ordering::SeqCst) {
-                    while !awake.load(Ordering::SeqCst) {
-                        std::thread::sleep(Duration::from_millis(5));
-                    }
+                    tokio::task::block_in_place(|| {
+                        while !awake.load(Ordering::SeqCst) {
+                            std::thread::sleep(Duration::from_millis(5));
+                        }
+                    });
                 }
             };
             rebuilder.carry_out(sleeper, &watch, &CancellationToken::new()).await
@@ -93,6 +96,9 @@ async fn a_second_start_is_refused_and_says_how_far_the_first_is() {
 
     // Another read model's is another matter.
     assert_eq!(rebuilder.rebuild("stock", false, "test").await.unwrap().state, RebuildState::Done);
+    let settings = "select reloptions::text from pg_class where oid = 'projection.stock_v2'::regclass";
+    let settings: String = sqlx::query_scalar(settings).fetch_one(&world.pool).await.unwrap();
+    assert_eq!(settings, "{fillfactor=50}", "as the one before");
     let ended = rebuilder.carry_out(claim, &|_| {}, &CancellationToken::new()).await.unwrap().unwrap();
     assert_eq!((ended.state, ended.requested_by.as_str()), (RebuildState::Done, "test"));
     let unknown = rebuilder.rebuild("invoices", false, "test").await;
@@ -242,7 +248,7 @@ async fn a_model_that_stopped_on_a_damaged_row_goes_on_after_a_rebuild() {
 async fn another_fold_begins_again_and_an_older_one_keeps_its_hands_off() {
     let world = projected(4).await;
     let rebuilder = Rebuilder::new(world.pool.clone(), small_ranges());
-    begin_and_kill_after(&world, &rebuilder, 3).await;
+    begin_and_kill_after(&world, 3).await;
     expire_lease(&world).await;
 
     // A newer program began it.
@@ -310,12 +316,14 @@ fn small_ranges() -> RebuildConfig {
     RebuildConfig { max_range_events: 10, ..RebuildConfig::default() }
 }
 
-/// As a process that dies: nothing is finished, nothing is given back. Answers where it began.
-async fn begin_and_kill_after(world: &World, rebuilder: &Rebuilder, ranges: usize) -> i64 {
+/// As a process that dies, and its connections with it: nothing is finished, nothing is given back. Answers where it began.
+async fn begin_and_kill_after(world: &World, ranges: usize) -> i64 {
+    let pool = PgPool::connect_with((*world.pool.connect_options()).clone()).await.unwrap();
+    let rebuilder = Rebuilder::new(pool.clone(), small_ranges());
     let claim = rebuilder.claim("orders").await.unwrap().expect("nobody else's");
     request(world, "orders", false).await;
     let from = last(&world.pool, "orders").await.unwrap().unwrap().position;
-    let (rebuilder, seen) = (rebuilder.clone(), Arc::new(AtomicUsize::new(0)));
+    let seen = Arc::new(AtomicUsize::new(0));
     let watched = seen.clone();
     let dying = tokio::spawn(async move {
         let watch = move |_: &Rebuild| {
@@ -327,6 +335,7 @@ async fn begin_and_kill_after(world: &World, rebuilder: &Rebuilder, ranges: usiz
     eventually("some ranges are built", || async { seen.load(Ordering::SeqCst) > ranges }).await;
     dying.abort();
     assert!(dying.await.unwrap_err().is_cancelled(), "it was over too soon");
+    pool.close().await;
     from
 }
 

@@ -31,7 +31,7 @@ impl Default for ProjectionSection {
             rebuild_automatically: false,
             rebuild_poll_interval_ms: 1_000,
             rebuild_lease_ttl_ms: 10_000,
-            rebuild_max_range_events: 10_000,
+            rebuild_max_range_events: 40_000,
             rebuild_max_ranges_at_once: 1,
             rebuild_max_busy_percent: 75,
         }

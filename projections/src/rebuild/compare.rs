@@ -9,7 +9,7 @@ use std::collections::HashMap;
 
 use event_store::read::RecordedEvent;
 use futures_util::TryStreamExt;
-use sqlx::{AssertSqlSafe, PgConnection, PgPool};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
 
 use crate::hash::TableHash;
 use crate::read_model::{ReadModel, Table, category_prefix, fold};
@@ -37,9 +37,10 @@ pub(super) async fn compare<M: ReadModel>(
     shown: &Table,
     built: &Table,
 ) -> Result<Comparison, ProjectionError> {
-    let mut connection = pool.acquire().await?;
+    // The snapshot and the temporary table must not come back to the pool, even if this future is dropped: with a connection
+    // of their own they end with it.
+    let mut connection = pool.acquire().await?.detach();
     let compared = in_one_snapshot::<M>(&mut connection, shown, built).await;
-    // The temporary table must not come back with the connection; closing it takes everything along.
     connection.close().await?;
     let (mut comparison, all_of_it) = compared?;
     if all_of_it {

@@ -7,7 +7,8 @@ pub struct RebuildConfig {
     pub poll_interval: Duration,
     /// How long one may be silent before another process goes on with it. It is renewed after a third of it.
     pub lease_ttl: Duration,
-    /// Ledger positions read, folded and written in one transaction.
+    /// Ledger positions read, folded and written in one transaction. A row is written once for each range that has events of
+    /// it, so that large ones are cheaper; they are held in memory.
     pub max_range_events: i64,
     /// Ranges of different read models written at once in this process; they are read side by side all the same.
     pub max_ranges_at_once: usize,
@@ -23,7 +24,7 @@ impl Default for RebuildConfig {
         Self {
             poll_interval: Duration::from_secs(1),
             lease_ttl: Duration::from_secs(10),
-            max_range_events: 10_000,
+            max_range_events: 40_000,
             max_ranges_at_once: 1,
             max_busy_percent: 75,
             swap_lock_timeout: Duration::from_millis(100),

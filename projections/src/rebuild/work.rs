@@ -5,8 +5,9 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sqlx::{PgPool, Postgres, Transaction};
+use sqlx::{Connection, PgPool, Postgres, Transaction};
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 use super::compare::{self, Comparison};
 use super::read_ahead::{self, Range};
@@ -16,6 +17,8 @@ use crate::checkpoint::{self, LiveVersions};
 use crate::read_model::{self, ReadModel, Table};
 use crate::{ProjectionError, ledger};
 
+/// Positions applied while the projector waits, at most.
+const MAX_JOIN_EVENTS: i64 = 2_000;
 /// How much of the rate shown is the last range's.
 const RATE_WEIGHT: f64 = 0.2;
 /// Between two attempts to swap while queries are under way.
@@ -30,32 +33,36 @@ pub(super) struct Work<'a, M> {
     /// As the database has it, and claimed.
     pub rebuild: Rebuild,
     pub watch: Watch<'a>,
+    /// Looked at between two steps.
+    pub stop: &'a CancellationToken,
     pub model: PhantomData<M>,
 }
 
 impl<M: ReadModel> Work<'_, M> {
-    /// Does what remains. What can't be built, or is not what the ledger says, fails and is thrown away; other errors leave it
-    /// as it is, to be gone on with.
-    pub async fn run(mut self) -> Result<Rebuild, ProjectionError> {
-        match self.build_and_compare().await {
-            Ok(comparison) => self.conclude(comparison).await?,
+    /// Does what remains; `None` when it was stopped before that. What can't be built, or is not what the ledger says, fails
+    /// and is thrown away; other errors leave it as it is, to be gone on with.
+    pub async fn run(mut self) -> Result<Option<Rebuild>, ProjectionError> {
+        let ended = match self.build_and_compare().await {
+            Ok(Some(comparison)) => self.conclude(comparison).await?,
+            Ok(None) => false,
             Err(error) if error.is_about_data() => self.give_up(error.to_string()).await?,
             Err(error) => return Err(error),
-        }
+        };
         (self.watch)(&self.rebuild);
-        Ok(self.rebuild)
+        Ok(ended.then_some(self.rebuild))
     }
 
-    async fn build_and_compare(&mut self) -> Result<Comparison, ProjectionError> {
+    async fn build_and_compare(&mut self) -> Result<Option<Comparison>, ProjectionError> {
         let mut transaction = self.pool.begin().await?;
         versions::prepare::<M>(&mut transaction, &self.rebuild).await?;
         let is_live = versions::is_live(&mut transaction, M::NAME, self.rebuild.version).await?;
         transaction.commit().await?;
         if !is_live && self.rebuild.state == RebuildState::Running {
-            self.build().await?;
-            self.index().await?;
-            // Events came in meanwhile.
-            self.build().await?;
+            // While it is indexed events come in.
+            let built = self.build().await? && self.index().await? && self.build().await?;
+            if !built {
+                return Ok(None);
+            }
             self.join_live().await?;
         }
         self.compare().await
@@ -65,20 +72,23 @@ impl<M: ReadModel> Work<'_, M> {
         Table::of::<M>(self.rebuild.version)
     }
 
-    /// Applies the ledger until the live versions are near, and never beyond them.
-    async fn build(&mut self) -> Result<(), ProjectionError> {
+    /// Applies the ledger until the live versions are near, and never beyond them. False: it was stopped before.
+    async fn build(&mut self) -> Result<bool, ProjectionError> {
         loop {
             let live = checkpoint::checkpoint(&mut *self.pool.acquire().await?, M::NAME).await?;
             self.rebuild.target = live;
             (self.watch)(&self.rebuild);
-            if live - self.rebuild.position <= self.config.max_range_events {
-                return Ok(());
+            if live - self.rebuild.position <= self.config.max_range_events.min(MAX_JOIN_EVENTS) {
+                return Ok(true);
             }
             let from = self.rebuild.position;
             let mut ranges = read_ahead::ranges::<M>(self.pool, from, live, self.config.max_range_events);
             let mut since = Instant::now();
             while let Some(range) = ranges.recv().await {
                 self.apply(range?, &mut since).await?;
+                if self.stop.is_cancelled() {
+                    return Ok(false);
+                }
             }
         }
     }
@@ -101,7 +111,8 @@ impl<M: ReadModel> Work<'_, M> {
             started.elapsed()
         };
         (self.watch)(&self.rebuild);
-        tokio::time::sleep(rest_after(busy, self.config.max_busy_percent)).await;
+        let rest = tokio::time::sleep(rest_after(busy, self.config.max_busy_percent));
+        self.stop.run_until_cancelled(rest).await;
         Ok(())
     }
 
@@ -112,12 +123,19 @@ impl<M: ReadModel> Work<'_, M> {
         Some(before + RATE_WEIGHT * (now - before))
     }
 
-    async fn index(&mut self) -> Result<(), ProjectionError> {
+    /// False: it was stopped before the end.
+    async fn index(&mut self) -> Result<bool, ProjectionError> {
         let _turn = self.turns.acquire().await;
-        let mut transaction = self.begin().await?;
-        versions::index::<M>(&mut transaction, &self.table()).await?;
-        transaction.commit().await?;
-        Ok(())
+        // With a connection of its own, which may be dropped at any moment.
+        let mut connection = self.pool.acquire().await?.detach();
+        let table = self.table();
+        let indexing = async {
+            let mut transaction = connection.begin().await?;
+            versions::index::<M>(&mut transaction, &table).await?;
+            transaction.commit().await?;
+            Ok::<_, ProjectionError>(())
+        };
+        self.stop.run_until_cancelled(indexing).await.transpose().map(|done| done.is_some())
     }
 
     /// Brings the version to the checkpoint of the live ones and makes it one of them. The projector waits meanwhile.
@@ -139,22 +157,25 @@ impl<M: ReadModel> Work<'_, M> {
         Ok(())
     }
 
-    async fn compare(&mut self) -> Result<Comparison, ProjectionError> {
+    async fn compare(&mut self) -> Result<Option<Comparison>, ProjectionError> {
         self.rebuild.state = RebuildState::Verifying;
         self.rebuild.events_per_second = None;
         (self.watch)(&self.rebuild);
         let mut connection = self.pool.acquire().await?;
         if !versions::is_live(&mut connection, M::NAME, self.rebuild.version).await? {
             let wrong = Some("the projector can't keep it up to date".to_owned());
-            return Ok(Comparison { wrong, ..Comparison::default() });
+            return Ok(Some(Comparison { wrong, ..Comparison::default() }));
         }
         let shown = Table::of::<M>(versions::active_version(&mut connection, M::NAME).await?);
         drop(connection);
         let _turn = self.turns.acquire().await;
-        compare::compare::<M>(self.pool, &shown, &self.table()).await
+        let table = self.table();
+        // It works on connections of its own, which may be dropped at any moment.
+        self.stop.run_until_cancelled(compare::compare::<M>(self.pool, &shown, &table)).await.transpose()
     }
 
-    async fn conclude(&mut self, comparison: Comparison) -> Result<(), ProjectionError> {
+    /// False: it was stopped before the end, here and below.
+    async fn conclude(&mut self, comparison: Comparison) -> Result<bool, ProjectionError> {
         if let Some(wrong) = comparison.wrong {
             return self.give_up(format!("what was built is not what the ledger says: {wrong}")).await;
         }
@@ -164,34 +185,36 @@ impl<M: ReadModel> Work<'_, M> {
         if self.rebuild.dry_run { self.throw_away().await } else { self.swap().await }
     }
 
-    async fn give_up(&mut self, problem: String) -> Result<(), ProjectionError> {
+    async fn give_up(&mut self, problem: String) -> Result<bool, ProjectionError> {
         self.rebuild.state = RebuildState::Failed;
         self.rebuild.problem = Some(problem);
         self.throw_away().await
     }
 
-    async fn throw_away(&mut self) -> Result<(), ProjectionError> {
+    async fn throw_away(&mut self) -> Result<bool, ProjectionError> {
         let mut transaction = self.begin().await?;
         LiveVersions::lock(&mut transaction, M::NAME).await?;
         versions::drop_version(&mut transaction, M::NAME, self.rebuild.version).await?;
-        self.end(transaction).await
+        self.end(transaction).await?;
+        Ok(true)
     }
 
     /// Shows what was built. A query that takes long delays the swap; the swap delays nobody for more than a moment.
-    async fn swap(&mut self) -> Result<(), ProjectionError> {
+    async fn swap(&mut self) -> Result<bool, ProjectionError> {
         let mut attempt = 1;
-        loop {
+        while !self.stop.is_cancelled() {
             match self.try_to_swap().await {
                 Err(ProjectionError::Database(sqlx::Error::Database(refused)))
                     if refused.code().as_deref() == Some(LOCK_NOT_AVAILABLE)
                         && attempt < self.config.max_swap_attempts =>
                 {
                     attempt += 1;
-                    tokio::time::sleep(SWAP_PAUSE).await;
+                    self.stop.run_until_cancelled(tokio::time::sleep(SWAP_PAUSE)).await;
                 }
-                outcome => return outcome,
+                outcome => return outcome.map(|()| true),
             }
         }
+        Ok(false)
     }
 
     async fn try_to_swap(&mut self) -> Result<(), ProjectionError> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
-use sqlx::{AssertSqlSafe, PgConnection, PgPool};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
 
 use super::{Findings, Violation};
 use crate::hash::TableHash;
@@ -29,9 +29,10 @@ pub async fn read_models(pool: &PgPool) -> Result<Vec<Violation>, ProjectionErro
 
 /// The same for one live table.
 pub(crate) async fn table<M: ReadModel>(pool: &PgPool, table: &Table) -> Result<Vec<Violation>, ProjectionError> {
-    let mut connection = pool.acquire().await?;
+    // The snapshot and the temporary table must not come back to the pool, even if this future is dropped: with a connection
+    // of their own they end with it.
+    let mut connection = pool.acquire().await?.detach();
     let compared = compare::<M>(&mut connection, table).await;
-    // The temporary table must not come back with the connection; closing it takes everything along.
     connection.close().await?;
     match compared {
         Err(error @ ProjectionError::BadEvent { .. }) => {
