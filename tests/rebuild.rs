@@ -17,7 +17,7 @@ use tokio::task::block_in_place;
 const SOON: Duration = Duration::from_secs(60);
 const EVENTS: i64 = 60_000;
 /// A killed process can't give its lease back.
-const LEASE_TTL_MS: &str = "2000";
+const LEASE_TTL_MS: &str = "5000";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_twice_in_the_middle_it_goes_on_where_it_was_and_ends_equal() {

@@ -12,6 +12,9 @@ use sqlx::{AssertSqlSafe, PgConnection, PgPool};
 use crate::ProjectionError;
 use crate::ledger;
 
+/// Events folded before others of the process have a turn: leases are renewed meanwhile.
+const EVENTS_PER_TURN: usize = 1_000;
+
 /// A row of a read model, how it follows from the events of its stream, and how rows are read and written in batches.
 pub trait ReadModel: Clone + Send + Sync + 'static {
     /// Its name in commands, metrics and `projection.read_model`.
@@ -137,10 +140,13 @@ pub(crate) async fn apply_events<M: ReadModel>(
             }
         }
     }
-    for event in events {
-        if let Some(row) = rows.get_mut(event.stream_id.as_str()) {
-            fold(row, event)?;
+    for events in events.chunks(EVENTS_PER_TURN) {
+        for event in events {
+            if let Some(row) = rows.get_mut(event.stream_id.as_str()) {
+                fold(row, event)?;
+            }
         }
+        tokio::task::yield_now().await;
     }
     let rows: Vec<M> = rows.into_values().flatten().collect();
     if !rows.is_empty() {
