@@ -20,11 +20,18 @@ use support::browser::Browser;
 const WIDTHS_PX: [u32; 2] = [390, 1_440];
 const LANGUAGES: [&str; 2] = ["en", "zh"];
 const THEMES: [&str; 2] = ["light", "dark"];
+/// Not a page of the console, but of the same style.
+const DOCS: &str = "docs";
 const TAB: u32 = 9;
 const ENTER: u32 = 13;
 
 /// Shows a page, and waits until it has what it shows.
 async fn show(browser: &Browser, page: &str) {
+    if page == DOCS {
+        browser.open("/docs").await;
+        browser.until("the calls", "return document.querySelectorAll('.operation').length > 10").await;
+        return;
+    }
     // Another query makes it a new document, so that nothing is left of the page before.
     browser.open(&format!("/console?page={}#/{page}", uuid::Uuid::new_v4().simple())).await;
     browser.until(page, LOADED).await;
@@ -71,7 +78,7 @@ async fn every_page_is_shown_in_both_languages_themes_and_widths_and_asks_nobody
     for (width_px, theme, language) in every_way() {
         browser.set_width(width_px).await;
         prefer(&browser, theme, language).await;
-        for page in scene.pages() {
+        for page in scene.pages().into_iter().chain([DOCS.to_owned()]) {
             let way = format!("{page} {width_px} {theme} {language}");
             show(&browser, &page).await;
             let too_wide = "return document.documentElement.scrollWidth > document.documentElement.clientWidth";
@@ -151,7 +158,7 @@ async fn who_is_signed_in_sees_what_their_role_may_until_the_token_ends() {
     assert_eq!(browser.page.execute_async(status, vec![]).await.unwrap(), json!(403), "and the server refuses anyway");
 
     browser.click("Sign out").await;
-    sign_in(&browser, &scene.token_for(Role::Operator, Duration::from_secs(8))).await;
+    sign_in(&browser, &scene.token_for(Role::Operator, Duration::from_secs(15))).await;
     browser.until_text("Your token has expired. Sign in with a new one.").await;
     assert_eq!(browser.script("return sessionStorage.length", vec![]).await, json!(0), "the token is forgotten");
     browser.close().await;
@@ -167,7 +174,7 @@ async fn everything_is_reached_and_done_by_keyboard() {
         show(&browser, page).await;
         let wanted = browser.script(REACHABLE, vec![]).await.as_array().unwrap().len();
         let mut reached = Vec::new();
-        for _ in 0..wanted + 2 {
+        for _ in 0..wanted + 10 {
             browser.press("Tab", TAB).await;
             reached.push(browser.script(FOCUSED, vec![]).await);
         }

@@ -34,7 +34,7 @@ function draw() {
       h("a", { class: "brand", href: "/docs" }, h("img", { src: "/console/icon.svg", alt: "", width: 24, height: 24 }), "order-ledger"),
       h("div", { class: "settings" }, settings(draw), link("/console", t("docs.console")), link("/openapi.json", t("docs.raw")))),
     h("main", { id: "main", class: "docs", tabindex: "-1" },
-      h("header", { class: "page-head" }, h("div", {}, h("h1", {}, t("docs.title")), h("p", { class: "lead" }, description.info.description))),
+      h("header", { class: "page-head" }, h("div", {}, h("h1", {}, t("docs.title")), h("p", { class: "lead" }, prose(description.info.description)))),
       h("div", { class: "filters" }, field(t("docs.find"), h("input", { type: "search", oninput: search, autocomplete: "off", spellcheck: "false" }))),
       groups.length ? groups.map(([tag, found]) => group(tag, found)) : empty(t("docs.none")),
       schemas()));
@@ -50,15 +50,15 @@ function matches({ path, method, summary }) {
 }
 
 function group({ name, description: about }, found) {
-  return h("section", { class: "card", "data-key": name }, h("h2", {}, name), about && h("p", { class: "lead" }, about), found.map(operation));
+  return h("section", { class: "card", "data-key": name }, h("h2", {}, name), about && h("p", { class: "lead" }, prose(about)), found.map(operation));
 }
 
 function operation(one) {
   const body = one.requestBody?.content?.["application/json"]?.schema;
   return h("details", { class: "operation", "data-key": `${one.method} ${one.path}` },
-    h("summary", {}, h("span", { class: `method ${one.method}` }, one.method.toUpperCase()), code(one.path), h("span", { class: "note" }, one.summary ?? "")),
+    h("summary", {}, h("span", { class: `method ${one.method}` }, one.method.toUpperCase()), code(one.path), h("span", { class: "note" }, prose(one.summary ?? ""))),
     h("div", { class: "operation-body" },
-      one.description && one.description !== one.summary ? h("p", {}, one.description) : null,
+      one.description && one.description !== one.summary ? h("p", {}, prose(one.description)) : null,
       one.security?.some((scheme) => Object.keys(scheme).length === 0) || one.security?.length === 0 ? badge("idle", t("docs.noToken")) : null,
       one.parameters.length ? [h("h3", {}, t("docs.parameters")), h("dl", { class: "facts" }, one.parameters.map(parameter))] : null,
       body ? [h("h3", {}, t("docs.body")), h("p", {}, shape(body))] : null,
@@ -68,12 +68,12 @@ function operation(one) {
 
 function parameter({ name, in: where, required, description: about, schema }) {
   return h("div", {}, h("dt", {}, code(name), " ", h("span", { class: "note" }, where)),
-    h("dd", {}, shape(schema), required ? [" ", badge("info", t("docs.required"))] : null, about ? ` ${about}` : ""));
+    h("dd", {}, shape(schema), required ? [" ", badge("info", t("docs.required"))] : null, about ? [" ", prose(about)] : null));
 }
 
 function answer([status, response]) {
   const content = Object.values(response.content ?? {})[0]?.schema;
-  return h("div", {}, h("dt", {}, code(status)), h("dd", {}, response.description, content ? [" ", shape(content)] : null));
+  return h("div", {}, h("dt", {}, code(status)), h("dd", {}, prose(response.description), content ? [" ", shape(content)] : null));
 }
 
 /** A shape in a few words; one that has a name links to it. */
@@ -91,6 +91,11 @@ function shape(schema) {
   return h("span", { class: "shape" }, bounds ? `${kind} (${bounds})` : kind);
 }
 
+/** What stands between backticks is code. */
+function prose(text) {
+  return text.split("`").map((part, index) => (index % 2 ? code(part) : part));
+}
+
 function isSet(value) {
   return value !== undefined && value !== null;
 }
@@ -99,14 +104,14 @@ function schemas() {
   const named = Object.entries(description.components?.schemas ?? {});
   return h("section", { class: "card" }, h("h2", {}, t("docs.schemas")), named.map(([name, schema]) =>
     h("div", { class: "schema", id: `schema-${name}`, "data-key": name },
-      h("h3", {}, name), schema.description ? h("p", { class: "note" }, schema.description) : null,
+      h("h3", {}, name), schema.description ? h("p", { class: "note" }, prose(schema.description)) : null,
       h("dl", { class: "facts" }, Object.entries(schema.properties ?? {}).map(([property, one]) => member(property, one, schema.required))))));
 }
 
 function member(name, schema, required = []) {
   const example = schema.example !== undefined ? ` ${t("docs.example", { value: JSON.stringify(schema.example) })}` : "";
   return h("div", {}, h("dt", {}, code(name), required.includes(name) ? null : h("span", { class: "note" }, " ?")),
-    h("dd", {}, shape(schema), schema.description ? ` ${schema.description}` : "", example ? h("span", { class: "note" }, example) : null));
+    h("dd", {}, shape(schema), schema.description ? [" ", prose(schema.description)] : null, example ? h("span", { class: "note" }, example) : null));
 }
 
 load();

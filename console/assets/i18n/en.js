@@ -118,6 +118,7 @@ export const en = {
   "flow.eventsBehind": "events behind",
   "flow.behind": "{age} behind",
   "flow.visible": "visible in {time} (p99)",
+  "flow.noOrders": "no order lately",
   "flow.oldest": "oldest {age}",
   "flow.allSent": "all sent",
   "flow.down": "down: {groups}",

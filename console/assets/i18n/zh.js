@@ -118,6 +118,7 @@ export const zh = {
   "flow.eventsBehind": "个事件落后",
   "flow.behind": "落后 {age}",
   "flow.visible": "{time}内可见（p99）",
+  "flow.noOrders": "近期没有订单",
   "flow.oldest": "最早 {age}前",
   "flow.allSent": "全部已发送",
   "flow.down": "离线：{groups}",

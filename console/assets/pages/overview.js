@@ -71,7 +71,7 @@ function figuresOf(now) {
     moving(t("now.outbox"), compact(lag.outbox.pendingMessages), isKnown(age) ? t("flow.oldest", { age: seconds(age) }) : t("flow.allSent"), spark((one) => one.lag.outbox.pendingMessages)),
     moving(t("now.consumers"), compact(inBroker(now)), t("now.acrossGroups"), spark(inBroker)),
     moving(t("now.projections"), compact(behind(now)), t("now.slowest"), spark(behind)),
-    moving(t("now.critical"), milliseconds(critical?.p99Ms), t("now.criticalNote", { p50: milliseconds(critical?.p50Ms), n: count(critical?.orders) }), spark((one) => one.lag.criticalTime?.p99Ms)));
+    moving(t("now.critical"), milliseconds(critical?.p99Ms), isKnown(critical?.p99Ms) ? t("now.criticalNote", { p50: milliseconds(critical.p50Ms), n: count(critical.orders) }) : t("flow.noOrders"), spark((one) => one.lag.criticalTime?.p99Ms)));
 }
 
 /** Null when a part is not known: then the whole is not. */

@@ -39,7 +39,7 @@ export function flow(now, ordersPerSecond) {
 function rest(ordersPerSecond, criticalTime) {
   const p99 = criticalTime?.p99Ms;
   const tone = p99 > LIMITS.criticalTimeP99Ms ? "warn" : "ok";
-  return { name: "rest", href: "#/orders", tone, value: perSecond(ordersPerSecond), unit: t("flow.orders"), note: t("flow.visible", { time: milliseconds(p99) }) };
+  return { name: "rest", href: "#/orders", tone, value: perSecond(ordersPerSecond), unit: t("flow.orders"), note: isKnown(p99) ? t("flow.visible", { time: milliseconds(p99) }) : t("flow.noOrders") };
 }
 
 function outbox({ pendingMessages, oldestUnsentAgeSeconds: age }) {
