@@ -22,7 +22,9 @@ const ONE_SHOT: [&str; 2] = ["prepare", "acl"];
 fn the_topology_is_the_documents() {
     let services = services();
     let running: Vec<&str> = services.keys().map(String::as_str).filter(|name| !ONE_SHOT.contains(name)).collect();
-    assert_eq!(running, ["broker-1", "broker-2", "console", "controller", "name-server-1", "name-server-2"]);
+    let servers = ["broker-1", "broker-2", "console", "controller", "name-server-1", "name-server-2"];
+    let watching = ["grafana", "prometheus"];
+    assert_eq!(running.iter().copied().collect::<BTreeSet<_>>(), servers.into_iter().chain(watching).collect());
     let broker = text(&ops("rocketmq/broker.conf"));
     for setting in ["enableControllerMode=true", "allAckInSyncStateSet=true", "flushDiskType=SYNC_FLUSH"] {
         assert!(broker.contains(setting), "a replica that takes over must have what was confirmed: {setting}");
@@ -59,10 +61,17 @@ fn brokers_wait_for_what_they_register_with() {
 }
 
 #[test]
-fn only_the_console_is_reachable_and_only_from_this_machine() {
+fn only_what_people_look_at_is_reachable_and_only_from_this_machine() {
     let document = document();
     assert_eq!(document["networks"]["rocketmq"]["internal"].as_bool(), Some(true));
-    for (name, service) in services() {
+    let services = services();
+    let flags: Vec<&str> =
+        services["prometheus"]["command"].as_vec().unwrap().iter().filter_map(Yaml::as_str).collect();
+    assert!(flags.contains(&"--web.listen-address=127.0.0.1:9090"), "{flags:?}");
+    assert_eq!(environment(&services["grafana"])["GF_SERVER_HTTP_ADDR"], "127.0.0.1");
+    for (name, service) in services {
+        let is_on_host = service["network_mode"].as_str() == Some("host");
+        assert_eq!(is_on_host, ["grafana", "prometheus"].contains(&name.as_str()), "{name}");
         let ports: Vec<&str> = service["ports"].as_vec().into_iter().flatten().filter_map(Yaml::as_str).collect();
         match name.as_str() {
             "console" => assert!(ports.iter().all(|port| port.starts_with("127.0.0.1:")), "{ports:?}"),
@@ -87,6 +96,25 @@ fn addresses_agree_with_each_other() {
     assert!(environment(&services["console"])["JAVA_OPTS"].contains(&name_servers));
     let peers = &environment(&services["controller"])["CONTROLLER_PEERS"];
     assert_eq!(peers, &format!("n0-{}:9878", address("controller")));
+}
+
+#[test]
+fn prometheus_scrapes_the_brokers_and_grafana_asks_prometheus() {
+    let services = services();
+    let read = |path: &str| YamlLoader::load_from_str(&text(&ops(path))).unwrap().remove(0);
+    let targets = read("prometheus/targets/rocketmq.yml");
+    let targets: Vec<&str> = targets[0]["targets"].as_vec().unwrap().iter().filter_map(Yaml::as_str).collect();
+    let exporter = |broker: &str| {
+        let environment = environment(&services[broker]);
+        format!("{}:{}", environment["BROKER_IP"], environment["METRICS_PORT"])
+    };
+    assert_eq!(targets, [exporter("broker-1"), exporter("broker-2")]);
+    let source = read("grafana/provisioning/datasources/prometheus.yml");
+    assert_eq!(source["datasources"][0]["url"].as_str(), Some("http://127.0.0.1:9090"));
+    let provider = read("grafana/provisioning/dashboards/order-ledger.yml");
+    let path = provider["providers"][0]["options"]["path"].as_str().unwrap();
+    let mounts = services["grafana"]["volumes"].as_vec().unwrap();
+    assert!(mounts.iter().any(|mount| mount.as_str() == Some(&format!("./grafana:{path}:ro"))), "{mounts:?}");
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod contacts;
 mod extract;
 mod fields;
 mod health;
+mod http_metrics;
 mod idempotency;
 mod limits;
 mod live;
@@ -44,4 +45,5 @@ pub use state::{ApiConfig, ApiError, ApiParts, ApiState, ConsumerGroup, MetricsT
 pub fn register_metrics() {
     payment_callback::register_metrics();
     stock::register_metrics();
+    router::register_metrics();
 }

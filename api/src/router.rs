@@ -15,8 +15,8 @@ use utoipa_axum::routes;
 use crate::problem::Problem;
 use crate::state::ApiState;
 use crate::{
-    admin, auth, cancellation, contacts, health, limits, notifications, openapi, orders, payment_callback, payments,
-    request_context, stock, ticket_types,
+    admin, auth, cancellation, contacts, health, http_metrics, limits, notifications, openapi, orders,
+    payment_callback, payments, request_context, stock, ticket_types,
 };
 
 /// The whole interface.
@@ -30,7 +30,26 @@ pub fn router(state: ApiState) -> Router {
         .method_not_allowed_fallback(wrong_method)
         .layer(CatchPanicLayer::custom(limits::answer_panic))
         .layer(from_fn(request_context::identify))
+        .layer(from_fn(http_metrics::count))
         .with_state(state)
+}
+
+/// Has the series of each call there from the start.
+pub(crate) fn register_metrics() {
+    let calls = limited_calls();
+    let paths = calls.get_openapi().paths.paths.iter();
+    http_metrics::register(paths.flat_map(|(route, item)| {
+        let methods = [("GET", &item.get), ("POST", &item.post), ("PUT", &item.put), ("DELETE", &item.delete)];
+        methods
+            .into_iter()
+            .filter(|(_, operation)| operation.is_some())
+            .map(move |(method, _)| (method, route.as_str()))
+    }));
+}
+
+/// All but health, which nobody should be kept from.
+fn limited_calls() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::default().routes(routes!(payment_callback::receive)).merge(calls_with_token())
 }
 
 /// From the outside in: requests in flight, time, then for most calls who it is and how often they may.

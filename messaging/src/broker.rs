@@ -58,6 +58,12 @@ pub trait Broker: Send + Sync {
     /// Whether the broker answers right now.
     async fn is_reachable(&self) -> bool;
 
+    /// How each of the brokers stands that this one consists of, as far as they were ever seen; one that is away now stays
+    /// in the list. Empty where there is nothing to tell apart.
+    async fn statuses(&self) -> Vec<BrokerStatus> {
+        Vec::new()
+    }
+
     /// Lets go of what is shared by producers and consumers.
     async fn close(&self);
 }
@@ -85,6 +91,16 @@ pub trait Consumer: Send + Sync {
 
     /// Leaves the group. Commits nothing.
     async fn close(self: Box<Self>);
+}
+
+/// One broker of several.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BrokerStatus {
+    pub name: String,
+    /// Whether it answers.
+    pub is_up: bool,
+    /// The used part of the disk that its messages are on, from 0 to 1; `None` when it does not say.
+    pub disk_used_ratio: Option<f64>,
 }
 
 /// One queue of one topic on one broker.

@@ -27,7 +27,8 @@ pub mod telemetry;
 pub mod topic;
 
 pub use broker::{
-    Broker, BrokerError, Consumer, Delivery, OutgoingMessage, Producer, QueueBacklog, QueueRef, SendError, property,
+    Broker, BrokerError, BrokerStatus, Consumer, Delivery, OutgoingMessage, Producer, QueueBacklog, QueueRef,
+    SendError, property,
 };
 pub use envelope::{Envelope, outbox_message};
 pub use handler::{DEFAULT_CONSUMER_GROUP, Effect, HandleError, Handler, consumer_group};

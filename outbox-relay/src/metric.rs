@@ -11,6 +11,8 @@ use crate::lag::OutboxLag;
 
 const PENDING: &str = "ledger_outbox_pending_messages";
 const OLDEST_UNSENT_AGE: &str = "ledger_outbox_oldest_unsent_age_seconds";
+const PARKED: &str = "ledger_outbox_parked_messages";
+const LEASE_HELD: &str = "ledger_relay_lease_held";
 const SENT: &str = "ledger_relay_sent_total";
 const SEND_FAILURES: &str = "ledger_relay_send_failures_total";
 const SEND_DURATION: &str = "ledger_relay_send_duration_seconds";
@@ -24,6 +26,8 @@ const FAILURE_REASONS: [&str; 4] = ["unavailable", "unknown_topic", "too_large",
 pub fn init() {
     describe_gauge!(PENDING, "Outbox rows that the broker has not confirmed");
     describe_gauge!(OLDEST_UNSENT_AGE, "Seconds since the oldest of them was recorded; 0 when there is none");
+    describe_gauge!(PARKED, "Outbox rows that can't be sent, and those behind them");
+    describe_gauge!(LEASE_HELD, "1 while a relay is active, this one or another");
     describe_counter!(SENT, "Messages the broker confirmed");
     describe_counter!(SEND_FAILURES, "Sends that failed, by reason");
     describe_histogram!(SEND_DURATION, "Seconds until the broker confirmed or refused a batch");
@@ -36,7 +40,9 @@ pub fn init() {
         }
         drop(histogram!(SEND_DURATION, "topic" => topic.name()));
     }
-    gauge!(OLDEST_UNSENT_AGE).set(f64::NAN);
+    for name in [OLDEST_UNSENT_AGE, PARKED, LEASE_HELD] {
+        gauge!(name).set(f64::NAN);
+    }
     gauge!(CIRCUIT_STATE, "dependency" => "broker").set(f64::NAN);
 }
 
@@ -76,6 +82,8 @@ pub fn lag(lag: Option<&OutboxLag>) {
     }
     let age_ms = lag.map_or(f64::NAN, |lag| lag.oldest_unsent_age_ms.unwrap_or(0) as f64);
     gauge!(OLDEST_UNSENT_AGE).set(age_ms / 1_000.0);
+    gauge!(PARKED).set(lag.map_or(f64::NAN, |lag| lag.parked_messages as f64));
+    gauge!(LEASE_HELD).set(lag.map_or(f64::NAN, |lag| f64::from(u8::from(lag.lease_owner.is_some()))));
 }
 
 /// Registers the lag of a consumer group, not known yet.

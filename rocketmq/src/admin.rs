@@ -1,6 +1,6 @@
 //! The administrative calls: which brokers there are, topics, offsets. One client, replaced when it fails.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -9,7 +9,9 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::try_join_all;
 use messaging::{QueueBacklog, QueueRef};
-use rocketmq_client_rust::{ClientRuntime, ConsumerAdmin, DefaultMQAdminExt, OffsetAdmin, RouteAdmin, TopicAdmin};
+use rocketmq_client_rust::{
+    BrokerAdmin, ClientRuntime, ConsumerAdmin, DefaultMQAdminExt, OffsetAdmin, RouteAdmin, TopicAdmin,
+};
 use rocketmq_model::common::config::TopicConfig;
 use rocketmq_model::common::message::message_queue::MessageQueue;
 use tokio::net::TcpStream;
@@ -26,6 +28,8 @@ const ROUTE_POLL: Duration = Duration::from_millis(50);
 
 /// Masters by the broker's name, with their `host:port`.
 pub(crate) type Masters = BTreeMap<String, String>;
+/// What a broker says of itself, by its own names.
+pub(crate) type RuntimeInfo = HashMap<String, String>;
 
 /// The calls, from any thread.
 pub(crate) struct Admin {
@@ -67,6 +71,12 @@ impl Admin {
     pub(crate) async fn backlog(&self, group: &str, topic: &str) -> Result<Option<Vec<QueueBacklog>>, Failure> {
         let (group, topic) = (group.to_owned(), topic.to_owned());
         self.calls.run(move |calls| async move { calls.backlog(&group, &topic).await }.boxed_local()).await?
+    }
+
+    /// What the master at the address says of itself, by the names it uses.
+    pub(crate) async fn runtime_info(&self, address: &str) -> Result<RuntimeInfo, Failure> {
+        let address = address.to_owned();
+        self.calls.run(move |calls| async move { calls.runtime_info(&address).await }.boxed_local()).await?
     }
 
     /// Writes the group's offsets and waits for the broker's answer to each. The consumer's own commit answers nothing.
@@ -166,6 +176,15 @@ impl Calls {
         }
         // A topic has queues: none told means that nobody knows it.
         Ok((!queues.is_empty()).then_some(queues))
+    }
+
+    async fn runtime_info(&self, address: &str) -> Result<RuntimeInfo, Failure> {
+        let address = address.to_owned();
+        self.call("runtime info", move |client| async move {
+            let info = BrokerAdmin::fetch_broker_runtime_stats(&client.admin, address.into()).await?;
+            Ok(info.table.into_iter().map(|(name, value)| (name.to_string(), value.to_string())).collect())
+        })
+        .await
     }
 
     async fn write_offsets(&self, group: &str, offsets: &[(QueueRef, i64)], masters: &Masters) -> Result<(), Failure> {

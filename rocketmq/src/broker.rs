@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use messaging::{Broker, BrokerError, Consumer, Producer, QueueBacklog};
+use futures_util::future::join_all;
+use messaging::{Broker, BrokerError, BrokerStatus, Consumer, Producer, QueueBacklog};
 
-use crate::admin::Admin;
+use crate::admin::{Admin, RuntimeInfo};
 use crate::cluster::ClusterWatch;
 use crate::config::{ConfigError, RocketMqConfig};
 use crate::consumer::{Reads, RocketMqConsumer};
@@ -54,6 +55,18 @@ impl Shared {
         let cluster = ClusterWatch::start(&engine, admin.clone())?;
         Ok(Self { config, engine, admin, cluster })
     }
+
+    async fn status(&self, name: String, address: String) -> BrokerStatus {
+        // Asking one that takes no connection would cost the others the client they share.
+        if !self.cluster.now().is_master_up(&address) {
+            return BrokerStatus { name, is_up: false, disk_used_ratio: None };
+        }
+        match self.admin.runtime_info(&address).await {
+            Ok(info) => BrokerStatus { name, is_up: true, disk_used_ratio: disk_used_ratio(&info) },
+            // It answered, if only that access control forbids it to say more.
+            Err(failure) => BrokerStatus { name, is_up: !failure.spoils_the_client(), disk_used_ratio: None },
+        }
+    }
 }
 
 #[async_trait]
@@ -96,6 +109,11 @@ impl Broker for RocketMqBroker {
         tokio::time::timeout(limit, probe).await.unwrap_or(false)
     }
 
+    async fn statuses(&self) -> Vec<BrokerStatus> {
+        let masters = self.shared.cluster.now().masters;
+        join_all(masters.into_iter().map(|(name, address)| self.shared.status(name, address))).await
+    }
+
     async fn close(&self) {
         self.shared.cluster.stop();
         let limit = self.shared.config.close_timeout();
@@ -104,5 +122,32 @@ impl Broker for RocketMqBroker {
             self.shared.engine.shutdown(limit).await
         };
         let _ = tokio::time::timeout(limit, closing).await;
+    }
+}
+
+/// The fuller of the disks that messages and their indexes are on. A path that is not there counts as -1 with the broker.
+fn disk_used_ratio(info: &RuntimeInfo) -> Option<f64> {
+    let ratio = |name: &str| info.get(name)?.parse::<f64>().ok().filter(|ratio| (0.0..=1.0).contains(ratio));
+    [ratio("commitLogDiskRatio"), ratio("consumeQueueDiskRatio")].into_iter().flatten().reduce(f64::max)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn info(entries: &[(&str, &str)]) -> RuntimeInfo {
+        entries.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn the_fuller_disk_counts_and_one_that_is_not_told_is_unknown() {
+        let told = info(&[("commitLogDiskRatio", "0.25"), ("consumeQueueDiskRatio", "0.5")]);
+        assert_eq!(disk_used_ratio(&told), Some(0.5));
+        assert_eq!(
+            disk_used_ratio(&info(&[("commitLogDiskRatio", "0.25"), ("consumeQueueDiskRatio", "-1.0")])),
+            Some(0.25)
+        );
+        assert_eq!(disk_used_ratio(&info(&[("commitLogDiskRatio", "-1.0")])), None);
+        assert_eq!(disk_used_ratio(&info(&[])), None);
     }
 }

@@ -48,6 +48,11 @@ impl Cluster {
         !self.up.is_empty()
     }
 
+    /// Whether this master takes connections and is listed.
+    pub(crate) fn is_master_up(&self, address: &str) -> bool {
+        self.up.contains(address)
+    }
+
     fn is_whole(&self) -> bool {
         self.is_up() && self.masters.values().all(|address| self.up.contains(address))
     }

@@ -21,6 +21,7 @@ use tokio::time::Instant;
 use crate::broker::Shared;
 use crate::engine::{Clients, Resident, end, within};
 use crate::failure::Failure;
+use crate::traffic;
 
 /// An idle pull waits this long at the broker: what an idle queue costs. Apache's looks at what waits every five seconds.
 const BROKER_SUSPEND: Duration = Duration::from_secs(5);
@@ -157,6 +158,7 @@ impl Member {
                 break;
             }
             ready += polled.len();
+            traffic::given_by_the_broker(polled.iter().map(|message| stored_bytes(message)).sum());
             lock(&self.ready).extend(polled.iter().map(|message| delivery(message)));
             wait = Duration::ZERO;
         }
@@ -306,6 +308,10 @@ fn delivery(message: &MessageExt) -> Delivery {
         body: message.body().map(|body| body.to_vec()).unwrap_or_default(),
         properties: message.properties().iter().map(|(name, value)| (name.to_string(), value.to_string())).collect(),
     }
+}
+
+fn stored_bytes(message: &MessageExt) -> usize {
+    usize::try_from(message.store_size()).unwrap_or_default()
 }
 
 fn as_ms(duration: Duration) -> u64 {

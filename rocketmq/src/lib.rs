@@ -30,6 +30,8 @@ mod engine;
 mod failure;
 mod producer;
 mod reconnect;
+mod traffic;
 
 pub use broker::RocketMqBroker;
 pub use config::{ConfigError, Credentials, RocketMqConfig};
+pub use traffic::register_metrics;

@@ -17,6 +17,7 @@ use crate::broker::Shared;
 use crate::engine::{Clients, Resident, end, within};
 use crate::failure::Failure;
 use crate::reconnect::Reconnecting;
+use crate::traffic;
 
 /// How often the route of a topic that exists is asked for until it is known.
 const ROUTE_POLL: Duration = Duration::from_millis(100);
@@ -106,7 +107,10 @@ impl Sender {
         let mut attempts_left = config.retry_times_when_send_failed;
         loop {
             let failure = match self.attempt(topic, queue, run).await {
-                Ok(()) => return Ok(()),
+                Ok(()) => {
+                    traffic::taken_by_the_broker(run.iter().map(|message| message.size_bytes).sum());
+                    return Ok(());
+                }
                 Err(failure @ (Failure::Unavailable(_) | Failure::Busy(_))) => failure,
                 Err(final_answer) => return Err(final_answer),
             };

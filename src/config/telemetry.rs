@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::bounds::positive;
+use super::bounds::{invalid, positive};
 
 /// The RocketMQ crates tell of every connection and shard at `info`.
 const DEFAULT_LOG_FILTER: &str = "info,rocketmq_auth=warn,rocketmq_broker=warn,rocketmq_client_rust=warn,rocketmq_common=warn,\
@@ -20,11 +20,22 @@ pub struct MetricsConfig {
     pub peers: Option<String>,
     /// How often `relay` asks the broker how far the consumer groups are behind.
     pub consumer_lag_interval_ms: u64,
+    /// How often `relay` looks how the broker is.
+    pub broker_interval_ms: u64,
+    /// Prometheus exporters beside a broker that `up` did not start: of its process, such as the JMX exporter, or of its
+    /// machine, such as node_exporter. None: what it takes of processor and memory is unknown. Comma separated URLs.
+    pub broker_exporter_url: Option<String>,
 }
 
 impl Default for MetricsConfig {
     fn default() -> Self {
-        Self { listen: None, peers: None, consumer_lag_interval_ms: 5_000 }
+        Self {
+            listen: None,
+            peers: None,
+            consumer_lag_interval_ms: 5_000,
+            broker_interval_ms: 5_000,
+            broker_exporter_url: None,
+        }
     }
 }
 
@@ -51,6 +62,23 @@ pub enum LogFormat {
 
 impl MetricsConfig {
     pub(super) fn validate(&self) -> Result<(), String> {
-        positive(60_000, &[("metrics.consumer_lag_interval_ms", self.consumer_lag_interval_ms)])
+        positive(
+            60_000,
+            &[
+                ("metrics.consumer_lag_interval_ms", self.consumer_lag_interval_ms),
+                ("metrics.broker_interval_ms", self.broker_interval_ms),
+            ],
+        )?;
+        let is_url = |url: &&str| ["http://", "https://"].iter().any(|scheme| url.starts_with(scheme));
+        match self.broker_exporter_urls().iter().all(is_url) {
+            true => Ok(()),
+            false => Err(invalid("metrics.broker_exporter_url", "must start with http:// or https://")),
+        }
+    }
+
+    /// Each of the exporters.
+    pub fn broker_exporter_urls(&self) -> Vec<&str> {
+        let urls = self.broker_exporter_url.as_deref().unwrap_or_default();
+        urls.split(',').map(str::trim).filter(|url| !url.is_empty()).collect()
     }
 }

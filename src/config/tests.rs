@@ -58,6 +58,8 @@ fn a_wrong_value_is_one_line_that_names_the_key() {
         ("[notification.smtp]\nmax_connections = 0", "notification.smtp.max_connections"),
         ("[notification.sms]\nurl = \"sms.example\"", "notification.sms.url"),
         ("[cache]\nredis_url = \"http://localhost\"", "cache.redis_url"),
+        ("[metrics]\nbroker_interval_ms = 0", "metrics.broker_interval_ms"),
+        ("[metrics]\nbroker_exporter_url = \"http://a:1/metrics,b:2\"", "metrics.broker_exporter_url"),
         ("[cache]\nttl_ms = 0", "cache.ttl_ms"),
         ("[tracing]\notlp_endpoint = \"collector:4318\"", "tracing.otlp_endpoint"),
         ("[tracing]\nsample_ratio = 2.0", "tracing.sample_ratio"),

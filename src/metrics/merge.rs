@@ -34,6 +34,23 @@ pub fn merge(texts: &[String]) -> String {
     merged
 }
 
+/// What only grows.
+pub fn without_gauges(text: &str) -> String {
+    let mut is_gauge = false;
+    let mut kept = String::new();
+    for line in text.lines() {
+        if let Some((_, kind)) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' ')) {
+            is_gauge = kind == "gauge";
+        }
+        // What a family is for stands before its kind.
+        if !is_gauge || line.starts_with("# HELP ") {
+            kept.push_str(line);
+            kept.push('\n');
+        }
+    }
+    kept
+}
+
 fn read(text: &str, families: &mut BTreeMap<String, Family>) {
     // The kind may stand on a line before any sample of a histogram's `_bucket`, `_sum` and `_count`.
     let mut current = String::new();
@@ -93,6 +110,15 @@ mod tests {
     fn what_nobody_knows_stays_unknown() {
         let text = "# TYPE lag gauge\nlag NaN\n".to_owned();
         assert_eq!(merge(&[text.clone(), text.clone()]), text);
+    }
+
+    #[test]
+    fn of_a_peer_that_is_away_only_what_grows_is_kept() {
+        let text = "# HELP lag Behind\n# TYPE lag gauge\nlag 3\n# HELP sent_total Sent\n# TYPE sent_total counter\nsent_total 7\n";
+        assert_eq!(
+            without_gauges(text),
+            "# HELP lag Behind\n# HELP sent_total Sent\n# TYPE sent_total counter\nsent_total 7\n"
+        );
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! measures something registers it too; here is what nobody else registers.
 
 use messaging::{Topic, consumer_group};
-use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
+use metrics::{counter, describe_counter};
 
 use crate::config::Config;
 
@@ -31,7 +31,7 @@ pub fn consumers_of(config: &Config) -> impl Iterator<Item = &'static (&'static 
     CONSUMERS.iter().filter(move |(name, _)| has_shared_cache || *name != SHARED_CACHE)
 }
 
-pub fn register(groups: &str) {
+pub fn register(config: &Config) {
     api::register_metrics();
     processors::commands::register_metrics();
     processors::deadlines::register_metrics();
@@ -43,14 +43,16 @@ pub fn register(groups: &str) {
     crate::traces::register_metrics();
     rollout::register_metrics();
     projections::lag::describe_metrics();
-    for (consumer, topics) in CONSUMERS {
-        let group = consumer_group(groups, consumer);
+    // Of a group that there is not, nothing would ever be known.
+    for (consumer, topics) in consumers_of(config) {
+        let group = consumer_group(&config.rocketmq.consumer.group, consumer);
         messaging::metric::init(&group, topics);
         outbox_relay::metric::init_consumer_lag(&group, topics);
     }
     ledger();
     projections::saga_watch::describe_metrics();
-    broker();
+    rocketmq::register_metrics();
+    super::broker::register();
 }
 
 fn ledger() {
@@ -59,21 +61,6 @@ fn ledger() {
     describe_counter!("ledger_invariant_violations_total", "Violations that verify has found");
     for invariant in INVARIANTS {
         counter!("ledger_invariant_violations_total", "invariant" => invariant).absolute(0);
-    }
-}
-
-fn broker() {
-    describe_gauge!("ledger_broker_up", "1 while the broker answers");
-    gauge!("ledger_broker_up", "broker" => "default").set(f64::NAN);
-    describe_gauge!("ledger_broker_cpu_ratio", "CPU the broker uses, 1 is one core");
-    describe_gauge!("ledger_broker_memory_bytes", Unit::Bytes, "Resident memory of the broker");
-    describe_gauge!("ledger_broker_disk_used_ratio", "Used part of the broker's disk");
-    for name in ["ledger_broker_cpu_ratio", "ledger_broker_memory_bytes", "ledger_broker_disk_used_ratio"] {
-        gauge!(name).set(f64::NAN);
-    }
-    describe_counter!("ledger_broker_network_bytes_total", Unit::Bytes, "Bytes to and from the broker");
-    for direction in ["in", "out"] {
-        counter!("ledger_broker_network_bytes_total", "direction" => direction).absolute(0);
     }
 }
 
@@ -87,7 +74,7 @@ mod tests {
     use super::*;
 
     /// Each name with its labels, in the order of the alphabet.
-    const PROMISED: [(&str, &[&str]); 34] = [
+    const PROMISED: [(&str, &[&str]); 38] = [
         ("ledger_broker_cpu_ratio", &[]),
         ("ledger_broker_disk_used_ratio", &[]),
         ("ledger_broker_memory_bytes", &[]),
@@ -103,8 +90,11 @@ mod tests {
         ("ledger_consumer_up", &["group"]),
         ("ledger_dead_letters", &["group"]),
         ("ledger_events_appended_total", &[]),
+        ("ledger_http_request_duration_seconds_count", &["method", "route"]),
+        ("ledger_http_requests_total", &["method", "outcome", "route"]),
         ("ledger_invariant_violations_total", &["invariant"]),
         ("ledger_outbox_oldest_unsent_age_seconds", &[]),
+        ("ledger_outbox_parked_messages", &[]),
         ("ledger_outbox_pending_messages", &["topic"]),
         ("ledger_payment_callbacks_total", &["outcome"]),
         ("ledger_payment_queries_total", &["outcome"]),
@@ -113,6 +103,7 @@ mod tests {
         ("ledger_projection_lag_events", &["projection"]),
         ("ledger_projection_lag_seconds", &["projection"]),
         ("ledger_projection_stopped", &["projection"]),
+        ("ledger_relay_lease_held", &[]),
         ("ledger_relay_send_duration_seconds_count", &["topic"]),
         ("ledger_relay_send_failures_total", &["reason", "topic"]),
         ("ledger_relay_sent_total", &["topic"]),
@@ -129,7 +120,7 @@ mod tests {
             .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &[1.0])
             .unwrap()
             .build_recorder();
-        metrics::with_local_recorder(&recorder, || register(messaging::DEFAULT_CONSUMER_GROUP));
+        metrics::with_local_recorder(&recorder, || register(&Config::default()));
         recorder.handle().render()
     }
 

@@ -42,7 +42,7 @@ where
     runtime()?.block_on(async {
         let shutdown = CancellationToken::new();
         cancel_on_signal(shutdown.clone())?;
-        let metrics = metrics::install(&config.rocketmq.consumer.group)?;
+        let metrics = metrics::install(&config)?;
         let traces = Traces::start(&config.tracing, role)?;
         let pool = pool(&config).await?;
         let broker = broker(&config)?;

@@ -1,5 +1,5 @@
 //! `order-ledger relay`: one is active, further ones stand by and take over within seconds. Beside it, how far the consumers
-//! of what it sends are behind.
+//! of what it sends are behind, and how the broker is.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use outbox_relay::{OutboxRelay, RelayConfig};
 use super::run_role;
 use crate::config::{Config, ProducerSection};
 use crate::exit::Outcome;
-use crate::metrics::consumers_of;
+use crate::metrics::{broker, consumers_of};
 
 /// What an attempt may take beside the time-out of its send: the client is ended, and a new one is made.
 const ATTEMPT_OVERHEAD_MS: u64 = 1_000;
@@ -29,10 +29,12 @@ pub fn run(config: Config) -> Outcome {
             groups(&environment.config),
             Duration::from_millis(environment.config.metrics.consumer_lag_interval_ms),
         );
+        let broker = broker::report(environment.broker.clone(), environment.config.clone());
         let relaying = async {
             tokio::select! {
                 () = relay.run(environment.shutdown.clone()) => {}
                 () = lag => {}
+                () = broker => {}
             }
         };
         environment.beside_metrics(relaying).await

@@ -21,7 +21,7 @@ use super::{Environment, missing, policy, public_url, run_role};
 use crate::commands::{ledger_config, pool};
 use crate::config::{self, Config};
 use crate::exit::Outcome;
-use crate::metrics::{self, consumers_of};
+use crate::metrics::{Peers, consumers_of};
 
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(15);
 
@@ -147,11 +147,11 @@ fn sandbox(environment: &Environment) -> anyhow::Result<Sandbox> {
 fn metrics_text(environment: &Environment) -> MetricsText {
     let handle = environment.metrics.clone();
     let peers = environment.config.metrics.peers.clone().unwrap_or_default();
-    let peers: Arc<[String]> = peers.split(',').filter(|url| !url.is_empty()).map(str::to_owned).collect();
-    let client = reqwest::Client::new();
+    let urls = peers.split(',').map(str::trim).filter(|url| !url.is_empty()).map(str::to_owned);
+    let peers = Arc::new(Peers::new(urls.collect()));
     Arc::new(move || {
-        let (handle, peers, client) = (handle.clone(), peers.clone(), client.clone());
-        Box::pin(async move { metrics::render_all(&handle, &client, &peers).await })
+        let (handle, peers) = (handle.clone(), peers.clone());
+        Box::pin(async move { peers.render_with(&handle).await })
     })
 }
 

@@ -34,12 +34,15 @@ const NAMES: [&str; 21] = [
     "record_handled",
 ];
 
+const OUTCOMES: [&str; 8] =
+    ["accepted", "rejected", "duplicate", "contended", "overloaded", "unavailable", "invalid", "bug"];
+
 /// Has the series of all commands there from the start.
 pub fn register_metrics() {
     describe_counter!(COMMANDS, "Commands by outcome and mode");
     describe_histogram!(DURATION, "Seconds from the request to the durable answer");
     for name in NAMES {
-        for outcome in ["accepted", "rejected"] {
+        for outcome in OUTCOMES {
             for mode in [Mode::Async, Mode::Sync] {
                 counter!(COMMANDS, "command" => name, "outcome" => outcome, "mode" => mode.as_str()).increment(0);
             }
