@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     /// Each name with its labels, in the order of the alphabet.
-    const PROMISED: [(&str, &[&str]); 38] = [
+    const PROMISED: [(&str, &[&str]); 40] = [
         ("ledger_broker_cpu_ratio", &[]),
         ("ledger_broker_disk_used_ratio", &[]),
         ("ledger_broker_memory_bytes", &[]),
@@ -113,6 +113,8 @@ mod tests {
         ("ledger_saga_running", &["saga", "step"]),
         ("ledger_saga_stuck", &[]),
         ("ledger_stock_cache_reads_total", &["outcome"]),
+        ("ledger_trace_spans_dropped_total", &[]),
+        ("ledger_trace_spans_exported_total", &[]),
     ];
 
     fn rendered_at_the_start() -> String {
