@@ -55,7 +55,7 @@ pub enum Command {
     /// Send messages of the past again, with the same ids: dry run first, limited in rate, resumable.
     Replay(commands::replay::ReplayArgs),
     /// Show how far the outbox, the consumers and the projections are behind.
-    Lag(LagArgs),
+    Lag(commands::lag::LagArgs),
     /// Build read models anew beside the ones that are shown, verify them, and swap.
     Rebuild(commands::rebuild::RebuildArgs),
     /// Which orders go through the broker: show, set, ramp up, compare.
@@ -98,16 +98,6 @@ pub struct TokenArgs {
     /// Rollout group; may be repeated.
     #[arg(long = "group", value_delimiter = ',')]
     pub groups: Vec<String>,
-}
-
-#[derive(Debug, Args)]
-pub struct LagArgs {
-    /// Print JSON.
-    #[arg(long)]
-    pub json: bool,
-    /// Print again every second until interrupted.
-    #[arg(long)]
-    pub watch: bool,
 }
 
 #[derive(Debug, Args)]

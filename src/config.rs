@@ -18,6 +18,7 @@ mod telemetry;
 #[cfg(test)]
 mod tests;
 mod tracing;
+mod watch;
 
 use std::path::{Path, PathBuf};
 
@@ -44,6 +45,7 @@ pub use rocketmq::{ProducerSection, RocketMqSection};
 pub use rollout::{InstanceMode, RolloutSection};
 pub use telemetry::{LogConfig, LogFormat, MetricsConfig};
 pub use tracing::TracingSection;
+pub use watch::WatchSection;
 
 const ENV_PREFIX: &str = "LEDGER__";
 
@@ -69,6 +71,7 @@ pub struct Config {
     pub notification: NotificationSection,
     pub cache: CacheSection,
     pub metrics: MetricsConfig,
+    pub watch: WatchSection,
     pub log: LogConfig,
     pub tracing: TracingSection,
 }
@@ -122,6 +125,7 @@ impl Config {
         if self.relay.outbox_retention_seconds > self.ledger.inbox_retention_seconds {
             return Err(invalid("relay.outbox_retention_seconds", "must not be above ledger.inbox_retention_seconds"));
         }
+        self.watch.validate()?;
         if self.payment.sync_wait_ms >= self.http.request_timeout_ms {
             return Err(invalid("payment.sync_wait_ms", "must be below http.request_timeout_ms"));
         }

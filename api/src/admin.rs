@@ -4,6 +4,7 @@
 pub(crate) mod audit;
 pub(crate) mod dead_letters;
 pub(crate) mod events;
+pub(crate) mod history;
 pub(crate) mod lag;
 pub(crate) mod parked;
 pub(crate) mod projections;

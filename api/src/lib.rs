@@ -33,6 +33,7 @@ mod stock;
 mod ticket_types;
 mod waiters;
 
+pub use admin::lag::LagBody;
 pub use idempotency::IDEMPOTENCY_SCOPE_PREFIX;
 pub use payment_callback::WEBHOOK_SCOPE_PREFIX;
 pub use problem::{Problem, ProblemBody};

@@ -121,6 +121,6 @@ fn is_our_defect(sqlstate: Option<&str>) -> bool {
     sqlstate.is_some_and(|code| ["22", "23", "42"].iter().any(|class| code.starts_with(class)))
 }
 
-fn unavailable(cause: impl std::fmt::Display) -> Problem {
+pub(crate) fn unavailable(cause: impl std::fmt::Display) -> Problem {
     Problem::unavailable("unavailable", "the ledger can't be reached just now").caused_by(cause)
 }

@@ -87,6 +87,7 @@ fn calls_with_token() -> OpenApiRouter<ApiState> {
         .routes(routes!(notifications::updates))
         .routes(routes!(contacts::get, contacts::put))
         .routes(routes!(admin::lag::get))
+        .routes(routes!(admin::history::get))
         .routes(routes!(admin::updates::updates))
         .routes(routes!(admin::audit::list))
         .routes(routes!(admin::parked::list))

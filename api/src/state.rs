@@ -2,6 +2,7 @@
 
 use std::ops::Deref;
 use std::sync::Arc;
+use std::time::Duration;
 
 use event_store::Ledger;
 use futures_util::future::BoxFuture;
@@ -18,6 +19,7 @@ use sqlx::PgPool;
 use standardwebhooks::Webhook;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use watch::{Consumer, LagMonitor};
 
 use crate::admin::updates::Pulse;
 use crate::auth::TokenKey;
@@ -40,6 +42,8 @@ pub struct ApiConfig {
     pub max_update_streams: usize,
     /// How often a silent stream says that it is alive, before a proxy takes it for dead.
     pub update_heartbeat_ms: u64,
+    /// Between two samples of the history.
+    pub history_interval: Duration,
     /// Without a step for so long, a saga is shown as stuck.
     pub saga_stuck_after_seconds: u64,
     /// None: no limit.
@@ -66,6 +70,7 @@ impl Default for ApiConfig {
             shutdown_grace_ms: 20_000,
             max_update_streams: 1_000,
             update_heartbeat_ms: 15_000,
+            history_interval: Duration::from_secs(10),
             saga_stuck_after_seconds: 120,
             rate_limit: None,
             max_quantity: 10,
@@ -138,6 +143,7 @@ pub struct Shared {
     pub(crate) rollout: Rollout,
     pub(crate) provider_circuit: CircuitBoard,
     pub(crate) broker: Option<Arc<dyn Broker>>,
+    pub(crate) lag: LagMonitor,
     pub(crate) stock_cache: Arc<dyn StockCache>,
     pub(crate) metrics_text: MetricsText,
     pub(crate) in_flight: Semaphore,
@@ -162,6 +168,7 @@ impl ApiState {
             catalogue: Catalogue::new(),
             checkpoints: Checkpoints::new(parts.queries.clone()),
             provider_circuit: CircuitBoard::new(parts.queries.clone(), provider::DEPENDENCY),
+            lag: LagMonitor::new(parts.queries.clone(), parts.broker.clone(), watched(&parts.consumers)),
             consumers: parts.consumers,
             notification_news: NotificationNews::new(
                 parts.queries.clone(),
@@ -182,6 +189,12 @@ impl ApiState {
             config,
         })))
     }
+}
+
+fn watched(consumers: &[ConsumerGroup]) -> Vec<Consumer> {
+    let watched =
+        |group: &ConsumerGroup| Consumer { name: group.name, group: group.group.clone(), topics: group.topics };
+    consumers.iter().map(watched).collect()
 }
 
 impl Deref for ApiState {

@@ -31,10 +31,36 @@ const MAX_VIOLATIONS: usize = 100;
 pub async fn ledger(pool: &PgPool) -> Result<Vec<Violation>, StoreError> {
     let head = read::head(pool).await?;
     let mut audit = Audit { pool, head, events: VecDeque::new(), read_to: 0, violations: Vec::new() };
-    audit.walk_chain().await?;
+    audit.walk_chain_from_genesis().await?;
     audit.check_streams().await?;
     audit.violations.truncate(MAX_VIOLATIONS);
     Ok(audit.violations)
+}
+
+/// A part of the ledger that was checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckedRange {
+    /// How far; always the end of an append.
+    pub upto: i64,
+    /// What was found in it.
+    pub violations: Vec<Violation>,
+}
+
+/// The same but for the versions of streams, from an append that was checked before, for about so many events.
+pub async fn ledger_range(pool: &PgPool, after: i64, head: i64, max_events: i64) -> Result<CheckedRange, StoreError> {
+    let end: Option<i64> = sqlx::query_scalar(include_str!("verify/end_of_range.sql"))
+        .bind(after.saturating_add(max_events))
+        .bind(head)
+        .fetch_one(pool)
+        .await?;
+    let end = end.unwrap_or(head);
+    let mut audit = Audit { pool, head: end, events: VecDeque::new(), read_to: after, violations: Vec::new() };
+    match audit.batches_after(after - 1, 1).await?.first().filter(|row| row.last_position == after) {
+        Some(row) => audit.walk_chain(after, row.hash.clone()).await?,
+        None => audit.found(format!("the append that ended with event {after} is missing")),
+    }
+    audit.violations.truncate(MAX_VIOLATIONS);
+    Ok(CheckedRange { upto: end.max(after), violations: audit.violations })
 }
 
 #[derive(FromRow)]
@@ -54,14 +80,19 @@ struct Audit<'a> {
 }
 
 impl Audit<'_> {
-    async fn walk_chain(&mut self) -> Result<(), StoreError> {
+    async fn walk_chain_from_genesis(&mut self) -> Result<(), StoreError> {
         let genesis = self.batches_after(-1, 1).await?;
         let Some(genesis) = genesis.first().filter(|row| row.last_position == 0) else {
             self.found("the first row of the hash chain is missing".to_owned());
             return Ok(());
         };
-        let mut previous_hash = genesis.hash.clone();
-        let mut position = 0;
+        let genesis = genesis.hash.clone();
+        self.walk_chain(0, genesis).await
+    }
+
+    async fn walk_chain(&mut self, after: i64, hash: Vec<u8>) -> Result<(), StoreError> {
+        let mut previous_hash = hash;
+        let mut position = after;
         loop {
             let batches = self.batches_after(position, BATCHES_PER_READ).await?;
             for batch in &batches {

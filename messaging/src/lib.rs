@@ -6,6 +6,7 @@
 //! - [`handler`], [`runtime`]: how consumers work: gather, apply, acknowledge; retry; give up on one message without
 //!   losing the order of its key.
 //! - [`listen`]: what every process must hear for itself, such as news for a cache it holds.
+//! - [`member`]: who of each group is alive.
 //! - [`inbox`], [`dead_letter`]: what of that is remembered in Postgres. [`telemetry`]: its spans in a trace.
 //!
 //! Delivery is at least once. Effects happen once, because each consumer remembers the `messageId` in the transaction of
@@ -18,6 +19,7 @@ pub mod envelope;
 pub mod handler;
 pub mod inbox;
 pub mod listen;
+pub mod member;
 pub mod memory;
 pub mod message;
 pub mod metric;

@@ -38,7 +38,7 @@ impl Outcome {
 pub fn init(group: &str, topics: &[Topic]) {
     describe_counter!(MESSAGES, "Deliveries by what became of them");
     describe_histogram!(PROCESS_DURATION, "Seconds from handing a batch to the handler until all of it has an outcome");
-    describe_gauge!(UP, "1 while the consumer can reach the broker");
+    describe_gauge!(UP, "1 while a member lives and reaches the broker");
     describe_gauge!(DEAD_LETTERS, "Dead letters and the messages that wait behind them");
     for topic in topics {
         for outcome in Outcome::ALL {
@@ -60,7 +60,11 @@ pub(crate) fn processed(group: &str, topic: Topic, took: Duration) {
 }
 
 pub(crate) fn up(group: &str, is_up: bool) {
-    gauge!(UP, "group" => group.to_owned()).set(if is_up { 1.0 } else { 0.0 });
+    group_up(group, Some(is_up));
+}
+
+pub(crate) fn group_up(group: &str, is_up: Option<bool>) {
+    gauge!(UP, "group" => group.to_owned()).set(is_up.map_or(f64::NAN, |is_up| f64::from(u8::from(is_up))));
 }
 
 /// `None`: it could not be told.

@@ -19,11 +19,13 @@ use std::time::{Duration, Instant};
 use sqlx::PgPool;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, error, info, warn};
 
 use crate::broker::{Broker, BrokerError, Delivery};
 use crate::dead_letter::{self, Entry};
 use crate::handler::{Effect, HandleError, Handler, consumer_group};
+use crate::member::Pulse;
 use crate::metric::{self, Outcome};
 use crate::received::ReceivedMessage;
 use crate::telemetry::Processing;
@@ -74,6 +76,7 @@ pub struct ConsumerRuntime {
     backlog: Backlog,
     offsets: Offsets,
     dead_letters_counted_at: Option<Instant>,
+    pulse: Arc<Pulse>,
 }
 
 impl ConsumerRuntime {
@@ -88,6 +91,7 @@ impl ConsumerRuntime {
         metric::init(&group, handler.topics());
         metric::up(&group, false);
         ConsumerRuntime {
+            pulse: Pulse::new(&group, handler.topics()),
             connection: Connection::new(broker, &group, handler.topics(), &config),
             pool,
             handler,
@@ -103,10 +107,14 @@ impl ConsumerRuntime {
     /// Steps until shutdown, whatever fails. A batch that was handed to the handler is finished first.
     pub async fn run(mut self, shutdown: CancellationToken) {
         self.shutdown = shutdown;
+        let beat = Duration::from_millis(self.config.heartbeat_every_ms);
+        let beating = AbortOnDropHandle::new(tokio::spawn(self.pulse.clone().beat(self.pool.clone(), beat)));
         let mut failing = false;
         while !self.shutdown.is_cancelled() {
             self.count_dead_letters().await;
-            match self.step().await {
+            let stepped = self.step().await;
+            self.pulse.note_connected(self.connection.is_connected());
+            match stepped {
                 Ok(_) if failing => {
                     info!(group = self.group, "consumer works again");
                     failing = false;
@@ -122,6 +130,8 @@ impl ConsumerRuntime {
             }
         }
         self.disconnect().await;
+        drop(beating);
+        self.pulse.leave(&self.pool).await;
     }
 
     /// One round: gather, apply, acknowledge. Waits for messages no longer than the configured poll wait.
@@ -347,6 +357,9 @@ impl ConsumerRuntime {
     fn count(&self, work: &Work, outcome: Outcome) {
         if let Some(topic) = work.topic() {
             metric::count(&self.group, topic, outcome);
+            if matches!(outcome, Outcome::Applied | Outcome::Duplicate) {
+                self.pulse.note_applied(topic);
+            }
         }
     }
 

@@ -20,10 +20,7 @@ impl Cleaner {
     /// Deletes what is behind its lane's cursor and older than the retention, in chunks of a bounded number of rows.
     /// Parked messages stay until they are resolved. Returns how many rows went.
     pub async fn run(&mut self, pool: &PgPool, retention_seconds: u64, chunk_messages: usize) -> sqlx::Result<u64> {
-        let expired: i64 = sqlx::query_scalar(include_str!("sql/expired_position.sql"))
-            .bind(retention_seconds as f64)
-            .fetch_one(pool)
-            .await?;
+        let expired = recorded_before(pool, retention_seconds).await?;
         let mut deleted = 0;
         for lane in 0..LANES {
             deleted += self.clean_lane(pool, lane, expired, chunk_messages).await?;
@@ -48,6 +45,11 @@ impl Cleaner {
         }
         Ok(deleted)
     }
+}
+
+/// The last position recorded longer ago than that; 0 when there is none.
+pub async fn recorded_before(pool: &PgPool, seconds: u64) -> sqlx::Result<i64> {
+    sqlx::query_scalar(include_str!("sql/expired_position.sql")).bind(seconds as f64).fetch_one(pool).await
 }
 
 /// Cleans up from time to time, in the active relay only: several at once would do no harm, and no good.

@@ -3,9 +3,11 @@
 //! The broker counts the messages. How old the oldest is says the ledger: a lane is a queue, so what a group has not
 //! acknowledged of a queue are the last so many messages that were sent from its lane.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use messaging::member::{self, AtWork};
 use messaging::{Broker, QUEUES_PER_TOPIC, QueueBacklog, Topic};
 use sqlx::PgPool;
 
@@ -53,12 +55,24 @@ async fn oldest_age_ms(pool: &PgPool, topic: Topic, queues: &[QueueBacklog]) -> 
         .await
 }
 
-/// Shows the lag of every group as metrics until it is dropped, as often as asked unless measuring itself takes long.
+fn is_up(group: &Group, members: &HashMap<(String, String), AtWork>) -> bool {
+    let member = |topic: &Topic| members.get(&(group.name.clone(), topic.name().to_owned()));
+    group.topics.iter().any(|topic| member(topic).is_some_and(|at_work| at_work.is_up))
+}
+
+/// Shows the lag of every group, and whether it has a live member, as metrics until it is dropped, as often as asked unless
+/// measuring itself takes long.
 pub async fn report(pool: PgPool, broker: Arc<dyn Broker>, groups: Vec<Group>, every: Duration) {
     loop {
         let started = Instant::now();
         let is_reachable = broker.is_reachable().await;
+        let at_work = member::at_work(&pool).await;
+        if let Err(error) = &at_work {
+            tracing::debug!(%error, "who is at work is not known");
+        }
         for group in &groups {
+            let at_work = at_work.as_ref().ok();
+            member::show_up(&group.name, at_work.map(|members| is_up(group, members)));
             for topic in group.topics {
                 let lag = match is_reachable {
                     true => measure(&pool, &*broker, &group.name, *topic).await,

@@ -26,6 +26,10 @@ pub struct OutboxLag {
     pub lease_owner: Option<String>,
     /// What the relay last said of the broker.
     pub circuit: Option<CircuitState>,
+    /// Messages the broker confirmed, as the active relay last said; none when it has been silent.
+    pub sent_per_second: Option<f64>,
+    /// Messages the broker has and has not confirmed yet, likewise.
+    pub in_flight_messages: Option<i64>,
     pub topics: Vec<TopicLag>,
 }
 
@@ -58,20 +62,38 @@ impl OutboxLag {
     }
 }
 
+/// An active relay says every second how it does; what it said longer ago is no longer known.
+const WORD_COUNTS_FOR: Duration = Duration::from_secs(5);
+
+#[derive(sqlx::FromRow)]
+struct RelayRow {
+    head: i64,
+    parked_messages: i64,
+    lease_owner: Option<String>,
+    circuit: Option<String>,
+    sent_per_second: Option<f64>,
+    in_flight_messages: Option<i64>,
+}
+
 /// Measures it: index look-ups when there is little pending, a count of index entries when there is much.
 pub async fn measure(pool: &PgPool) -> sqlx::Result<OutboxLag> {
     let lanes: Vec<(i16, i64, i64, Option<i64>)> =
         sqlx::query_as(include_str!("sql/lag.sql")).bind(i32::from(LANES)).fetch_all(pool).await?;
-    let (head, parked_messages, lease_owner, circuit): (i64, i64, Option<String>, Option<String>) =
-        sqlx::query_as(include_str!("sql/lag_relay.sql")).bind(LEASE_NAME).fetch_one(pool).await?;
+    let relay: RelayRow = sqlx::query_as(include_str!("sql/lag_relay.sql"))
+        .bind(LEASE_NAME)
+        .bind(WORD_COUNTS_FOR.as_secs_f64())
+        .fetch_one(pool)
+        .await?;
     let topics = Topic::ALL.map(|topic| topic_lag(topic, &lanes)).to_vec();
     Ok(OutboxLag {
-        head,
+        head: relay.head,
         pending_messages: topics.iter().map(|lag| lag.pending_messages).sum(),
         oldest_unsent_age_ms: topics.iter().filter_map(|lag| lag.oldest_unsent_age_ms).max(),
-        parked_messages,
-        lease_owner,
-        circuit: circuit.as_deref().and_then(CircuitState::parse),
+        parked_messages: relay.parked_messages,
+        lease_owner: relay.lease_owner,
+        circuit: relay.circuit.as_deref().and_then(CircuitState::parse),
+        sent_per_second: relay.sent_per_second,
+        in_flight_messages: relay.in_flight_messages,
         topics,
     })
 }

@@ -17,6 +17,8 @@ pub(crate) struct Lane {
     pub drained_through: i64,
     /// A batch is under way.
     pub is_busy: bool,
+    /// How many messages that batch has.
+    pub in_flight_messages: usize,
     /// Not before.
     pub retry_at: Option<Instant>,
     /// How often the broker has said in a row that it does not know the topic.
@@ -46,6 +48,7 @@ impl Lanes {
                 sent,
                 drained_through: 0,
                 is_busy: false,
+                in_flight_messages: 0,
                 retry_at: None,
                 unknown_topic_failures: 0,
                 blocked: HashSet::new(),
@@ -89,10 +92,15 @@ impl Lanes {
         })
     }
 
+    pub(crate) fn in_flight_messages(&self) -> usize {
+        self.0.iter().map(|lane| lane.in_flight_messages).sum()
+    }
+
     /// What was under way is given up: to be read again from the durable cursors.
     pub(crate) fn release_all(&mut self) {
         for lane in &mut self.0 {
             lane.is_busy = false;
+            lane.in_flight_messages = 0;
         }
     }
 }

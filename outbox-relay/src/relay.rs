@@ -30,6 +30,8 @@ pub struct OutboxRelay {
     link: Link,
     reported_circuit: Option<CircuitState>,
     reported_at: Instant,
+    /// Confirmed since then.
+    sent_since_report: usize,
     lease: Option<Lease>,
     renew_at: Instant,
     tenure: Option<Tenure>,
@@ -76,6 +78,7 @@ impl OutboxRelay {
             wake,
             reported_circuit: None,
             reported_at: Instant::now(),
+            sent_since_report: 0,
             lease: None,
             renew_at: Instant::now(),
             tenure: None,
@@ -154,7 +157,8 @@ impl OutboxRelay {
         let Some(written) = self.write_down().await? else {
             return Ok(StepReport::STANDBY);
         };
-        self.report_circuit().await?;
+        self.sent_since_report += written.sent;
+        self.report().await?;
         let in_flight = self.tenure.as_ref().map_or(0, Tenure::in_flight);
         let is_idle = begun == 0 && in_flight == 0 && written.sent == 0 && written.parked == 0;
         Ok(StepReport { role: Role::Active, sent: written.sent, parked: written.parked, in_flight, is_idle })
@@ -255,21 +259,28 @@ impl OutboxRelay {
         Ok(Some(written))
     }
 
-    /// Tells other processes, and the metrics, the state of the broker's circuit: when it changes, and again every so often,
-    /// so that they can tell a relay with no news from one that is gone.
-    async fn report_circuit(&mut self) -> Result<(), RelayError> {
+    /// Tells other processes, and the metrics, the state of the broker's circuit and how fast messages leave: when the circuit
+    /// changes, and again every so often, so that they can tell a relay with no news from one that is gone.
+    async fn report(&mut self) -> Result<(), RelayError> {
         let circuit = self.link.circuit();
         let is_known = self.reported_circuit == Some(circuit);
         if is_known && self.reported_at.elapsed() < self.config.circuit_report_every() {
             return Ok(());
         }
         metric::circuit(circuit);
+        let in_flight_messages = self.tenure.as_ref().map_or(0, Tenure::in_flight_messages);
+        // Over a shorter time, or across a change of the holder, a rate would be chance.
+        let sent_per_second =
+            is_known.then(|| self.sent_since_report as f64 / self.reported_at.elapsed().as_secs_f64());
         sqlx::query(include_str!("sql/report_circuit.sql"))
             .bind(circuit.as_str())
             .bind(&self.holder)
+            .bind(sent_per_second)
+            .bind(in_flight_messages as i64)
             .execute(&self.pool)
             .await?;
         self.reported_circuit = Some(circuit);
+        self.sent_since_report = 0;
         self.reported_at = Instant::now();
         Ok(())
     }

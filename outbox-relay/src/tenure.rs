@@ -52,6 +52,11 @@ impl Tenure {
         self.work.len()
     }
 
+    /// Messages that were handed to the broker, or wait for their turn to be.
+    pub(crate) fn in_flight_messages(&self) -> usize {
+        self.lanes.in_flight_messages()
+    }
+
     /// People decided about parked messages of this lane.
     pub(crate) fn note_decision(&mut self, lane: i16) {
         if let Some(lane) = self.lanes.get_mut(lane) {
@@ -93,6 +98,7 @@ impl Tenure {
                 lane.drained_through = batch.drained_through.unwrap_or(lane.drained_through);
             } else if begun < max_lanes {
                 lane.is_busy = true;
+                lane.in_flight_messages = batch.messages.len();
                 begun += 1;
                 let (queue, limits) = (lane.queue, limits(lane, config));
                 self.spawn_send(Arc::clone(producer), queue, batch, limits);
@@ -184,6 +190,7 @@ impl Lane {
     /// Takes note of what became of its work. Names its topic when the broker does not know it.
     fn end(&mut self, done: Done, config: &RelayConfig) -> Option<&'static str> {
         self.is_busy = false;
+        self.in_flight_messages = 0;
         if done.messages() > 0 {
             self.unknown_topic_failures = 0;
         }

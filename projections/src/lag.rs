@@ -6,7 +6,7 @@ use metrics::{counter, describe_counter, describe_gauge, gauge};
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
-use crate::{NAMES, ProjectionError, code_version};
+use crate::{NAMES, ProjectionError, code_version, critical_time};
 
 const LAG_EVENTS: &str = "ledger_projection_lag_events";
 const LAG_SECONDS: &str = "ledger_projection_lag_seconds";
@@ -50,6 +50,7 @@ pub async fn lag(pool: &PgPool) -> Result<Vec<ProjectionLag>, ProjectionError> {
 
 /// Puts the metrics there before anything is known: a lag that isn't known is NaN, never 0.
 pub fn describe_metrics() {
+    critical_time::describe_metrics();
     describe_gauge!(LAG_EVENTS, "Events between the ledger's head and the checkpoint");
     describe_gauge!(LAG_SECONDS, "Age of the oldest event not yet applied; 0 when there is none");
     describe_gauge!(STOPPED, "1 while the projection fails and waits to try again");

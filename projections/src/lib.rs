@@ -2,7 +2,8 @@
 //!
 //! - [`orders`], [`stock`], [`notifications`], [`sagas`]: a read model each, its row, its fold and its queries.
 //! - [`read_model`]: what they have in common; the fold of a batch, live and rebuilt alike.
-//! - [`projector`], [`run`]: keeping them up to date; [`checkpoint`], [`lag`]: how far they are.
+//! - [`projector`], [`run`]: keeping them up to date; [`checkpoint`], [`lag`]: how far they are;
+//!   [`critical_time`]: how long orders took to be seen.
 //! - [`Moment`]: what is shown of the past.
 //! - [`rebuild`]: building one anew beside the one that is shown. [`verify`]: whether they, the stock and the money add up.
 //!
@@ -19,6 +20,7 @@ mod page;
 mod past;
 
 pub mod checkpoint;
+pub mod critical_time;
 pub mod head;
 pub mod lag;
 pub mod notifications;

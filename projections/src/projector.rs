@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::checkpoint::LiveVersions;
+use crate::critical_time::CriticalTimes;
 use crate::read_model::{self, ReadModel, Table};
 use crate::{Checkpoints, ProjectionError, ProjectorConfig, ledger};
 
@@ -18,6 +19,8 @@ pub struct Projector<M> {
     pool: PgPool,
     checkpoints: Checkpoints,
     config: ProjectorConfig,
+    /// Told of each commit.
+    critical_times: Option<CriticalTimes>,
     /// Who holds the lease: this projector, not its process.
     holder: String,
     held: Option<HeldLease>,
@@ -54,11 +57,18 @@ impl<M: ReadModel> Projector<M> {
             pool,
             checkpoints,
             config,
+            critical_times: None,
             holder: Uuid::now_v7().to_string(),
             held: None,
             position: 0,
             model: PhantomData,
         }
+    }
+
+    /// The same, and how long its rows' events took to become visible is measured.
+    pub fn with_critical_times(mut self, critical_times: CriticalTimes) -> Self {
+        self.critical_times = Some(critical_times);
+        self
     }
 
     /// Takes these messages and applies the ledger up to its head, which is never before the event of a message.
@@ -188,6 +198,9 @@ impl<M: ReadModel> Projector<M> {
         transaction.commit().await?;
         self.position = to;
         self.checkpoints.reached(M::NAME, to);
+        if let Some(critical_times) = self.critical_times.as_ref().filter(|_| applied.events > 0) {
+            critical_times.committed(from, to);
+        }
         metrics::counter!("ledger_projection_events_total", "projection" => M::NAME).increment(applied.events as u64);
         Ok(applied)
     }

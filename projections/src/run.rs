@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::critical_time::CriticalTimes;
 use crate::notifications::NotificationView;
 use crate::orders::OrderView;
 use crate::projector::{Projector, Step};
@@ -42,15 +43,28 @@ impl Projections {
         tasks.spawn(forget_old_claims(self.pool.clone(), self.config.clone(), shutdown.clone()));
         tasks.spawn(head::follow(self.pool.clone(), head_writer, self.config.poll_interval, shutdown.clone()));
         tasks.spawn(lag::report(self.pool.clone(), shutdown.clone()));
-        tasks.spawn(self.clone().keep::<OrderView>(head.clone(), shutdown.clone()));
-        tasks.spawn(self.clone().keep::<StockView>(head.clone(), shutdown.clone()));
-        tasks.spawn(self.clone().keep::<NotificationView>(head.clone(), shutdown.clone()));
-        tasks.spawn(self.keep::<SagaView>(head, shutdown));
+        let (critical_times, measuring) = CriticalTimes::start(self.pool.clone(), shutdown.clone());
+        tasks.spawn(measuring);
+        let orders = self.projector::<OrderView>().with_critical_times(critical_times);
+        let (stock, notifications) = (self.projector::<StockView>(), self.projector::<NotificationView>());
+        let sagas = self.projector::<SagaView>();
+        tasks.spawn(self.clone().keep(orders, head.clone(), shutdown.clone()));
+        tasks.spawn(self.clone().keep(stock, head.clone(), shutdown.clone()));
+        tasks.spawn(self.clone().keep(notifications, head.clone(), shutdown.clone()));
+        tasks.spawn(self.keep(sagas, head, shutdown));
         tasks.join_all().await;
     }
 
-    async fn keep<M: ReadModel>(self, head: watch::Receiver<i64>, shutdown: CancellationToken) {
-        let projector = Projector::<M>::new(self.pool.clone(), self.checkpoints.clone(), self.config.clone());
+    fn projector<M: ReadModel>(&self) -> Projector<M> {
+        Projector::new(self.pool.clone(), self.checkpoints.clone(), self.config.clone())
+    }
+
+    async fn keep<M: ReadModel>(
+        self,
+        projector: Projector<M>,
+        head: watch::Receiver<i64>,
+        shutdown: CancellationToken,
+    ) {
         let projector = Arc::new(Mutex::new(projector));
         let mut delay = self.config.min_retry_delay;
         loop {

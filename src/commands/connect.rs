@@ -10,6 +10,7 @@ use projections::RebuildConfig;
 use rocketmq::{Credentials, RocketMqBroker, RocketMqConfig};
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use watch::MissingConfig;
 
 use crate::config::Config;
 use crate::instance::Instance;
@@ -88,6 +89,18 @@ pub fn rebuild_config(config: &Config) -> RebuildConfig {
         max_ranges_at_once: projection.rebuild_max_ranges_at_once,
         max_busy_percent: projection.rebuild_max_busy_percent,
         ..RebuildConfig::default()
+    }
+}
+
+/// Traces are forgotten a while after their events: nothing is judged that comes near.
+pub fn missing_config(config: &Config) -> MissingConfig {
+    let inbox_seconds = config.ledger.inbox_retention_seconds;
+    let kept_seconds = inbox_seconds.min(config.consumer.dead_letter_retention_seconds);
+    MissingConfig {
+        interval: Duration::from_secs(config.watch.missing_interval_seconds),
+        confirm_after: Duration::from_secs(config.watch.missing_confirm_after_seconds),
+        traces_kept_for: Duration::from_secs(kept_seconds / 10 * 9),
+        ..MissingConfig::default()
     }
 }
 

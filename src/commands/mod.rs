@@ -15,4 +15,4 @@ pub mod token;
 pub mod topics;
 pub mod verify;
 
-pub use connect::{broker, database_url, ledger_config, pool, rebuild_config, runtime};
+pub use connect::{broker, database_url, ledger_config, missing_config, pool, rebuild_config, runtime};

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::bounds::{invalid, positive};
+use super::bounds::{TEN_YEARS_SECONDS, invalid, positive};
 
 /// The RocketMQ crates tell of every connection and shard at `info`.
 const DEFAULT_LOG_FILTER: &str = "info,rocketmq_auth=warn,rocketmq_broker=warn,rocketmq_client_rust=warn,rocketmq_common=warn,\
@@ -25,6 +25,9 @@ pub struct MetricsConfig {
     /// Prometheus exporters beside a broker that `up` did not start: of its process, such as the JMX exporter, or of its
     /// machine, such as node_exporter. None: what it takes of processor and memory is unknown. Comma separated URLs.
     pub broker_exporter_url: Option<String>,
+    /// Between two samples of the history that the console shows.
+    pub history_interval_seconds: u64,
+    pub history_retention_seconds: u64,
 }
 
 impl Default for MetricsConfig {
@@ -35,6 +38,8 @@ impl Default for MetricsConfig {
             consumer_lag_interval_ms: 5_000,
             broker_interval_ms: 5_000,
             broker_exporter_url: None,
+            history_interval_seconds: 10,
+            history_retention_seconds: 24 * 3_600,
         }
     }
 }
@@ -62,6 +67,8 @@ pub enum LogFormat {
 
 impl MetricsConfig {
     pub(super) fn validate(&self) -> Result<(), String> {
+        positive(3_600, &[("metrics.history_interval_seconds", self.history_interval_seconds)])?;
+        positive(TEN_YEARS_SECONDS, &[("metrics.history_retention_seconds", self.history_retention_seconds)])?;
         positive(
             60_000,
             &[

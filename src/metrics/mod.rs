@@ -4,7 +4,7 @@ pub mod broker;
 mod merge;
 mod names;
 
-pub use names::consumers_of;
+pub use names::{consumers_of, watched_consumers};
 
 use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};

@@ -3,6 +3,7 @@
 
 use messaging::{Topic, consumer_group};
 use metrics::{counter, describe_counter};
+use watch::Consumer;
 
 use crate::config::Config;
 
@@ -22,13 +23,18 @@ const CONSUMERS: [(&str, &[Topic]); 10] = [
 /// The consumer of a cache that processes share. One that a process holds listens, and is no group.
 const SHARED_CACHE: &str = "cache";
 
-/// As ARCHITECTURE.md numbers them.
-const INVARIANTS: [&str; 8] = ["I1", "I2", "I3", "I4", "I5", "I6", "I7", "I8"];
-
 /// The consumers there are with this configuration.
 pub fn consumers_of(config: &Config) -> impl Iterator<Item = &'static (&'static str, &'static [Topic])> + use<> {
     let has_shared_cache = config.cache.redis_url.is_some();
     CONSUMERS.iter().filter(move |(name, _)| has_shared_cache || *name != SHARED_CACHE)
+}
+
+/// The same, for who watches them.
+pub fn watched_consumers(config: &Config) -> Vec<Consumer> {
+    let groups = &config.rocketmq.consumer.group;
+    consumers_of(config)
+        .map(|&(name, topics)| Consumer { name, group: consumer_group(groups, name), topics })
+        .collect()
 }
 
 pub fn register(config: &Config) {
@@ -49,6 +55,7 @@ pub fn register(config: &Config) {
         messaging::metric::init(&group, topics);
         outbox_relay::metric::init_consumer_lag(&group, topics);
     }
+    watch::metric::init(&watched_consumers(config));
     ledger();
     projections::saga_watch::describe_metrics();
     rocketmq::register_metrics();
@@ -58,10 +65,6 @@ pub fn register(config: &Config) {
 fn ledger() {
     describe_counter!("ledger_events_appended_total", "Events appended to the ledger");
     counter!("ledger_events_appended_total").absolute(0);
-    describe_counter!("ledger_invariant_violations_total", "Violations that verify has found");
-    for invariant in INVARIANTS {
-        counter!("ledger_invariant_violations_total", "invariant" => invariant).absolute(0);
-    }
 }
 
 #[cfg(test)]
@@ -88,11 +91,13 @@ mod tests {
         ("ledger_consumer_messages_total", &["group", "outcome", "topic"]),
         ("ledger_consumer_process_duration_seconds_count", &["group", "topic"]),
         ("ledger_consumer_up", &["group"]),
+        ("ledger_critical_time_seconds_count", &["effect"]),
         ("ledger_dead_letters", &["group"]),
         ("ledger_events_appended_total", &[]),
         ("ledger_http_request_duration_seconds_count", &["method", "route"]),
         ("ledger_http_requests_total", &["method", "outcome", "route"]),
         ("ledger_invariant_violations_total", &["invariant"]),
+        ("ledger_missing_messages", &["group"]),
         ("ledger_outbox_oldest_unsent_age_seconds", &[]),
         ("ledger_outbox_parked_messages", &[]),
         ("ledger_outbox_pending_messages", &["topic"]),

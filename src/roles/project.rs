@@ -6,8 +6,10 @@ use processors::audit;
 use projections::{Checkpoints, ProjectionError, Projections, ProjectorConfig, Rebuilder, rebuild};
 use serde_json::json;
 use sqlx::PgPool;
+use tokio::task::JoinSet;
+use watch::{InvariantWatch, InvariantWatchConfig};
 
-use super::{consumer_config, run_role};
+use super::{Environment, consumer_config, run_role};
 use crate::commands::{pool, rebuild_config};
 use crate::config::Config;
 use crate::exit::Outcome;
@@ -24,11 +26,13 @@ pub fn run(config: Config) -> Outcome {
             config: projector_config(&environment.config),
             consumer: consumer_config(&environment.config),
         };
+        let watching = watch_invariants(&environment);
         offer_rebuilds(&environment.pool, environment.config.projection.rebuild_automatically).await?;
         // Connections of their own: the projectors never wait for a rebuild's.
         let rebuilder = Rebuilder::new(pool(&environment.config).await?, rebuild_config(&environment.config));
         let work = async {
             tokio::join!(projections.run(environment.shutdown.clone()), rebuilder.attend(environment.shutdown.clone()));
+            watching.join_all().await;
         };
         environment.beside_metrics(work).await
     })
@@ -62,6 +66,21 @@ async fn request(pool: &PgPool, name: &str) -> Result<i32, ProjectionError> {
     audit::record(&mut *transaction, action).await?;
     transaction.commit().await?;
     Ok(requested.version)
+}
+
+/// The invariants that are cheap to check, from time to time, in one of the instances.
+fn watch_invariants(environment: &Environment) -> JoinSet<()> {
+    let config = &environment.config.watch;
+    let mut tasks = JoinSet::new();
+    if config.invariants_interval_seconds > 0 {
+        let watch = InvariantWatchConfig {
+            interval: Duration::from_secs(config.invariants_interval_seconds),
+            sampled_rows: config.invariants_sampled_rows.into(),
+            ..InvariantWatchConfig::default()
+        };
+        tasks.spawn(InvariantWatch::new(environment.pool.clone(), watch).run(environment.shutdown.clone()));
+    }
+    tasks
 }
 
 fn projector_config(config: &Config) -> ProjectorConfig {

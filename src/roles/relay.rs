@@ -6,11 +6,14 @@ use std::time::Duration;
 use messaging::consumer_group;
 use outbox_relay::consumer_lag::{self, Group};
 use outbox_relay::{OutboxRelay, RelayConfig};
+use tokio::task::JoinSet;
+use watch::{History, HistoryConfig, LagMonitor, MissingWatch};
 
-use super::run_role;
+use super::{Environment, run_role};
+use crate::commands::missing_config;
 use crate::config::{Config, ProducerSection};
 use crate::exit::Outcome;
-use crate::metrics::{broker, consumers_of};
+use crate::metrics::{broker, consumers_of, watched_consumers};
 
 /// What an attempt may take beside the time-out of its send: the client is ended, and a new one is made.
 const ATTEMPT_OVERHEAD_MS: u64 = 1_000;
@@ -30,15 +33,35 @@ pub fn run(config: Config) -> Outcome {
             Duration::from_millis(environment.config.metrics.consumer_lag_interval_ms),
         );
         let broker = broker::report(environment.broker.clone(), environment.config.clone());
+        let watching = watch(&environment);
         let relaying = async {
             tokio::select! {
                 () = relay.run(environment.shutdown.clone()) => {}
                 () = lag => {}
                 () = broker => {}
             }
+            watching.join_all().await;
         };
         environment.beside_metrics(relaying).await
     })
+}
+
+/// The history, and the search for messages that got lost, beside whichever relay is active.
+fn watch(environment: &Environment) -> JoinSet<()> {
+    let Environment { config, pool, broker, shutdown, .. } = environment;
+    let consumers = watched_consumers(config);
+    let mut tasks = JoinSet::new();
+    let monitor = LagMonitor::new(pool.clone(), Some(broker.clone()), consumers.clone());
+    let history = HistoryConfig {
+        interval: Duration::from_secs(config.metrics.history_interval_seconds),
+        retention: Duration::from_secs(config.metrics.history_retention_seconds),
+    };
+    tasks.spawn(History::new(pool.clone(), monitor, history).run(shutdown.clone()));
+    if config.watch.missing_interval_seconds > 0 {
+        let missing = MissingWatch::new(pool.clone(), broker.clone(), consumers, missing_config(config));
+        tasks.spawn(missing.run(shutdown.clone()));
+    }
+    tasks
 }
 
 fn groups(config: &Config) -> Vec<Group> {

@@ -99,6 +99,7 @@ fn api_config(config: &Config) -> anyhow::Result<ApiConfig> {
         rate_limit: rate_limit(config),
         max_update_streams: config.http.max_update_streams,
         update_heartbeat_ms: config.http.update_heartbeat_ms,
+        history_interval: Duration::from_secs(config.metrics.history_interval_seconds),
         saga_stuck_after_seconds: config.saga.stuck_after_seconds,
         max_quantity: config.order.max_quantity,
         policy: policy(config),

@@ -179,12 +179,17 @@ pub(crate) async fn rollback(
 
 /// Every projection with its last rebuild.
 pub(crate) async fn bodies(queries: &PgPool) -> Result<Vec<ProjectionBody>, Problem> {
-    let mut rebuilds = rebuild::last_of_all(queries).await?;
-    let bodies = projections::lag(queries).await?.into_iter().map(|lag| {
+    let rebuilds = rebuild::last_of_all(queries).await?;
+    Ok(join(projections::lag(queries).await?, rebuilds))
+}
+
+/// Each projection with its last rebuild.
+pub(crate) fn join(lags: Vec<ProjectionLag>, mut rebuilds: Vec<Rebuild>) -> Vec<ProjectionBody> {
+    let body = |lag: ProjectionLag| {
         let last = rebuilds.iter().position(|rebuild| rebuild.name == lag.name).map(|at| rebuilds.swap_remove(at));
         ProjectionBody::new(lag, last)
-    });
-    Ok(bodies.collect())
+    };
+    lags.into_iter().map(body).collect()
 }
 
 async fn body(queries: &PgPool, name: &str) -> Result<ProjectionBody, Problem> {

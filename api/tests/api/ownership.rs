@@ -25,6 +25,7 @@ async fn every_call_needs_a_token_but_health_metrics_docs_and_the_callback() {
         get("/v1/users/1/contact"),
         put("/v1/users/1/contact"),
         get("/v1/admin/lag"),
+        get("/v1/admin/history"),
         get("/v1/admin/projections"),
         post("/v1/admin/projections/orders/rebuild"),
         post("/v1/admin/projections/orders/rollback"),
@@ -130,7 +131,9 @@ async fn stock_is_put_on_sale_by_admins_and_operation_is_for_staff() {
         let change = api.call(post("/v1/ticket-types/42/capacity").role(USER, role).json(&json!({"delta": 1}))).await;
         assert_eq!(change.problem(), (403, "forbidden", ""));
     }
-    for uri in ["/v1/admin/lag", "/v1/admin/projections", "/v1/admin/dead-letters", "/v1/admin/sagas"] {
+    for uri in
+        ["/v1/admin/lag", "/v1/admin/history", "/v1/admin/projections", "/v1/admin/dead-letters", "/v1/admin/sagas"]
+    {
         assert_eq!(api.call(get(uri).user(USER)).await.problem(), (403, "forbidden", ""));
         assert_eq!(api.call(get(uri).role(1, Role::Auditor)).await.status, 200, "{uri}");
     }

@@ -29,6 +29,8 @@ pub struct RuntimeConfig {
     pub close_timeout_ms: u64,
     /// How often dead letters are counted for the metrics (5,000 ms).
     pub dead_letter_count_every_ms: u64,
+    /// How often a member says that it lives (2,000 ms), in [`crate::member`].
+    pub heartbeat_every_ms: u64,
     /// Fewest parts, each of whole ordering keys, in which a batch is handled side by side (1). The setting
     /// `consume_thread_min`. More than 1 is for handlers that wait on others: one that submits to the ledger or writes one
     /// transaction a batch gains nothing by it.
@@ -54,6 +56,7 @@ impl Default for RuntimeConfig {
             reachable_check_every_ms: 1_000,
             close_timeout_ms: 3_000,
             dead_letter_count_every_ms: 5_000,
+            heartbeat_every_ms: 2_000,
             min_workers: 1,
             max_workers: 1,
             messages_per_worker: 8,

@@ -33,6 +33,10 @@ impl Connection {
         }
     }
 
+    pub(super) fn is_connected(&self) -> bool {
+        self.consumer.is_some()
+    }
+
     pub(super) async fn poll(&mut self, max_messages: usize, max_wait: Duration) -> Result<Vec<Delivery>, BrokerError> {
         self.connected().await?.poll(max_messages, max_wait).await
     }

@@ -4,6 +4,7 @@
 mod deadlines;
 mod money;
 mod read_models;
+mod sampled;
 mod stock;
 mod versions;
 
@@ -21,6 +22,7 @@ pub use event_store::verify::Violation;
 pub use money::money;
 pub use read_models::read_models;
 pub(crate) use read_models::{differences, table};
+pub use sampled::{sampled_rows, stock_sums};
 pub use stock::stock;
 pub use versions::versions;
 

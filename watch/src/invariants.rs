@@ -1,0 +1,117 @@
+//! The invariants that can be checked cheaply, checked from time to time: a broken one should be found before somebody
+//! runs `verify`, which checks all of them and all there is.
+
+use std::time::{Duration, Instant};
+
+use event_store::read;
+use event_store::verify::{self, Violation};
+use sqlx::PgPool;
+use tokio_util::sync::CancellationToken;
+
+use crate::leading::Leading;
+use crate::verification::{self, MadeBy};
+use crate::{WatchError, metric};
+
+const LEASE_NAME: &str = "invariant-watch";
+/// What is not sent by then counts as lost until it is.
+pub const UNSENT_DEADLINE: Duration = Duration::from_secs(120);
+/// What the watch looks at.
+const CHECKED: [&str; 5] = ["I1", "I2", "I5", "I7", "I8"];
+
+/// Bounds of the watch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InvariantWatchConfig {
+    /// Between two checks.
+    pub interval: Duration,
+    /// Events of the hash chain walked in one check; the next one goes on from there.
+    pub max_chain_events: i64,
+    /// Rows of each read model that are folded again and compared.
+    pub sampled_rows: i64,
+}
+
+impl Default for InvariantWatchConfig {
+    fn default() -> Self {
+        Self { interval: Duration::from_secs(300), max_chain_events: 200_000, sampled_rows: 50 }
+    }
+}
+
+/// Checks; one process at a time does.
+pub struct InvariantWatch {
+    pool: PgPool,
+    config: InvariantWatchConfig,
+    leading: Leading,
+}
+
+impl InvariantWatch {
+    pub fn new(pool: PgPool, config: InvariantWatchConfig) -> Self {
+        let leading = Leading::new(pool.clone(), LEASE_NAME, config.interval * 3);
+        Self { pool, config, leading }
+    }
+
+    /// Checks until `shutdown`.
+    pub async fn run(mut self, shutdown: CancellationToken) {
+        while !shutdown.is_cancelled() {
+            let started = Instant::now();
+            match self.step().await {
+                Ok(Some(violations)) => show(&violations),
+                Ok(None) => {}
+                Err(error) => tracing::warn!(%error, "the invariants can't be checked just now"),
+            }
+            // Checking takes a tenth of one connection's time at most.
+            let pause = self.config.interval.max(started.elapsed() * 10);
+            tokio::select! {
+                () = shutdown.cancelled() => {}
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+        self.leading.resign().await;
+    }
+
+    /// Checks once, and writes down what came of it; `None` where another process does.
+    pub async fn step(&mut self) -> Result<Option<Vec<Violation>>, WatchError> {
+        if !self.leading.is_leader().await? {
+            return Ok(None);
+        }
+        let position = read::head(&self.pool).await?;
+        let mut violations = delivery(&self.pool).await?;
+        violations.extend(projections::verify::stock_sums(&self.pool).await?);
+        violations.extend(self.chain(position).await?);
+        violations.extend(projections::verify::sampled_rows(&self.pool, self.config.sampled_rows).await?);
+        violations.extend(projections::verify::deadlines(&self.pool, projections::verify::DEFAULT_OVERDUE).await?);
+        verification::record(&self.pool, MadeBy::Watch, &CHECKED, position, &violations).await?;
+        Ok(Some(violations))
+    }
+
+    /// I5 from where the last check ended. A violation is told once: the next check goes on behind it.
+    async fn chain(&self, head: i64) -> Result<Vec<Violation>, WatchError> {
+        let checked: Option<i64> =
+            sqlx::query_scalar("select position from operations.chain_checked").fetch_optional(&self.pool).await?;
+        let after = checked.unwrap_or(0);
+        let range = verify::ledger_range(&self.pool, after, head, self.config.max_chain_events).await?;
+        sqlx::query(include_str!("sql/note_chain_checked.sql")).bind(range.upto).execute(&self.pool).await?;
+        Ok(range.violations)
+    }
+}
+
+/// I1, what can be seen without the broker: nothing unsent for long, nothing parked, nothing known to be missing.
+pub async fn delivery(pool: &PgPool) -> Result<Vec<Violation>, WatchError> {
+    let lag = outbox_relay::lag::measure(pool).await?;
+    let deadline_ms = i64::try_from(UNSENT_DEADLINE.as_millis()).unwrap_or(i64::MAX);
+    let mut messages = Vec::new();
+    for topic in &lag.topics {
+        if let Some(age_ms) = topic.oldest_unsent_age_ms.filter(|age_ms| *age_ms > deadline_ms) {
+            messages.push(format!("{}: a message has been unsent for {} s", topic.topic, age_ms / 1_000));
+        }
+    }
+    if lag.parked_messages > 0 {
+        messages.push(format!("{} messages are parked: they cannot be sent as they are", lag.parked_messages));
+    }
+    Ok(messages.into_iter().map(|message| Violation { invariant: "I1", message }).collect())
+}
+
+fn show(violations: &[Violation]) {
+    for Violation { invariant, message } in violations {
+        metric::violations(invariant, 1);
+        tracing::error!(invariant, message, "an invariant does not hold");
+    }
+}

@@ -1,0 +1,209 @@
+//! How far everything is behind, in one measurement. However many ask and however often, one is made at a time.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{FutureExt, StreamExt, stream};
+use messaging::member::{self, AtWork};
+use messaging::{Broker, Topic};
+use outbox_relay::consumer_lag;
+use outbox_relay::lag::OutboxLag;
+use projections::critical_time::{self, CriticalTime};
+use projections::{ProjectionLag, Rebuild, rebuild};
+use sqlx::PgPool;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, timeout_at};
+
+use crate::missing::{self, Missing};
+use crate::verification::{self, Verification};
+use crate::{Consumer, WatchError};
+
+/// A measurement serves everybody who asks within this time.
+const FRESH_FOR: Duration = Duration::from_secs(1);
+/// What the broker has not told by then is unknown.
+const BROKER_TIMEOUT: Duration = Duration::from_secs(3);
+/// What Postgres has not told by then is an error.
+const DATABASE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Questions about consumer groups under way at once, so that a measurement takes few connections.
+const GROUPS_AT_ONCE: usize = 3;
+/// Critical times of so long count.
+pub const CRITICAL_TIME_WINDOW: Duration = Duration::from_secs(300);
+
+/// How far everything is behind.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LagReport {
+    pub outbox: OutboxLag,
+    /// Each group and topic.
+    pub consumers: Vec<ConsumerReport>,
+    pub projections: Vec<ProjectionLag>,
+    /// The last rebuild of each, where there was one.
+    pub rebuilds: Vec<Rebuild>,
+    /// From placed to visible.
+    pub order_visible: CriticalTime,
+    /// From placed to confirmed and visible.
+    pub order_confirmed: CriticalTime,
+    pub missing: Missing,
+    /// The last check of the invariants, whoever made it.
+    pub verification: Option<Verification>,
+}
+
+/// A consumer group's part of a topic.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ConsumerReport {
+    pub group: String,
+    pub topic: Topic,
+    /// Messages the group has not acknowledged, live members or not.
+    pub lag_messages: Option<i64>,
+    /// Since the event behind the oldest of them was recorded.
+    pub lag_ms: Option<i64>,
+    /// Whether a member lives and reaches the broker.
+    pub is_up: bool,
+    pub applied_per_second: f64,
+    /// Dead letters and the messages behind them.
+    pub dead_letters: i64,
+}
+
+impl LagReport {
+    /// Of all groups together; unknown as soon as one is.
+    pub fn consumer_lag_messages(&self) -> Option<i64> {
+        self.consumers.iter().map(|consumer| consumer.lag_messages).sum()
+    }
+
+    /// Of the group that is furthest behind; unknown as soon as one is.
+    pub fn consumer_lag_ms(&self) -> Option<i64> {
+        let all: Option<Vec<i64>> = self.consumers.iter().map(|consumer| consumer.lag_ms).collect();
+        all.map(|all| all.into_iter().max().unwrap_or(0))
+    }
+
+    /// All messages that wait for somebody to decide, by all consumers.
+    pub fn dead_letters(&self) -> i64 {
+        self.consumers.iter().map(|consumer| consumer.dead_letters).sum()
+    }
+}
+
+/// Measures for everybody in the process. Cheap to clone; clones share.
+#[derive(Clone)]
+pub struct LagMonitor(Arc<Shared>);
+
+struct Shared {
+    pool: PgPool,
+    /// None: nobody knows of the groups.
+    broker: Option<Arc<dyn Broker>>,
+    consumers: Vec<Consumer>,
+    /// Held by who measures: the others wait for the result.
+    last: Mutex<Option<(Instant, Measured)>>,
+}
+
+/// A failure is shared as a success is: a database that is away is asked once a second as well.
+type Measured = Result<Arc<LagReport>, Arc<WatchError>>;
+
+impl LagMonitor {
+    pub fn new(pool: PgPool, broker: Option<Arc<dyn Broker>>, consumers: Vec<Consumer>) -> Self {
+        Self(Arc::new(Shared { pool, broker, consumers, last: Mutex::new(None) }))
+    }
+
+    /// The lag as it is now, or was a moment ago.
+    pub async fn current(&self) -> Measured {
+        let mut last = self.0.last.lock().await;
+        if let Some((at, measured)) = &*last
+            && at.elapsed() < FRESH_FOR
+        {
+            return measured.clone();
+        }
+        let measured = self.0.measure().await.map(Arc::new).map_err(Arc::new);
+        *last = Some((Instant::now(), measured.clone()));
+        measured
+    }
+}
+
+impl Shared {
+    async fn measure(&self) -> Result<LagReport, WatchError> {
+        let deadline = Instant::now() + DATABASE_TIMEOUT;
+        let too_slow = |_| WatchError::TooSlow("measuring the lag", DATABASE_TIMEOUT.as_secs());
+        let (known, groups) = tokio::join!(timeout_at(deadline, self.known()), self.groups());
+        let known = known.map_err(too_slow)??;
+        let consumers = self.each_topic().zip(groups).map(|((consumer, topic), lag)| {
+            let key = (consumer.group.clone(), topic.name().to_owned());
+            let at_work = known.at_work.get(&key).copied().unwrap_or_default();
+            let dead_letters = known.dead_letters.get(&(consumer.name.to_owned(), key.1)).copied().unwrap_or(0);
+            ConsumerReport {
+                group: key.0,
+                topic,
+                lag_messages: lag.messages,
+                lag_ms: lag.oldest_age_ms,
+                is_up: at_work.is_up,
+                applied_per_second: at_work.applied_per_second,
+                dead_letters,
+            }
+        });
+        Ok(LagReport {
+            consumers: consumers.collect(),
+            outbox: known.outbox,
+            projections: known.projections,
+            rebuilds: known.rebuilds,
+            order_visible: known.order_visible,
+            order_confirmed: known.order_confirmed,
+            missing: known.missing,
+            verification: known.verification,
+        })
+    }
+
+    /// What Postgres knows, asked one after the other: a measurement should not need a pool of its own.
+    async fn known(&self) -> Result<Known, WatchError> {
+        let pool = &self.pool;
+        let mut times = critical_time::recent(pool, CRITICAL_TIME_WINDOW).await?;
+        Ok(Known {
+            outbox: outbox_relay::lag::measure(pool).await?,
+            projections: projections::lag(pool).await?,
+            rebuilds: rebuild::last_of_all(pool).await?,
+            at_work: member::at_work(pool).await?,
+            dead_letters: dead_letters(pool).await?,
+            order_visible: times.remove(critical_time::ORDER_VISIBLE).unwrap_or_default(),
+            order_confirmed: times.remove(critical_time::ORDER_CONFIRMED).unwrap_or_default(),
+            missing: missing::known(pool, &self.consumers).await?,
+            verification: verification::last(pool).await?,
+        })
+    }
+
+    fn each_topic(&self) -> impl Iterator<Item = (&Consumer, Topic)> {
+        self.consumers.iter().flat_map(|consumer| consumer.topics.iter().map(move |topic| (consumer, *topic)))
+    }
+
+    /// The lag of each group and topic, in the order of [`Self::each_topic`].
+    async fn groups(&self) -> Vec<consumer_lag::ConsumerLag> {
+        let deadline = Instant::now() + BROKER_TIMEOUT;
+        let broker = match &self.broker {
+            Some(broker) if timeout_at(deadline, broker.is_reachable()).await.unwrap_or(false) => broker,
+            _ => return self.each_topic().map(|_| consumer_lag::ConsumerLag::default()).collect(),
+        };
+        // Collected first: a closure over borrowed groups inside a stream is not general enough for a handler.
+        let questions: Vec<_> = self
+            .each_topic()
+            .map(|(consumer, topic)| {
+                let measuring = consumer_lag::measure(&self.pool, broker.as_ref(), &consumer.group, topic);
+                async move { timeout_at(deadline, measuring).await.unwrap_or_default() }.boxed()
+            })
+            .collect();
+        stream::iter(questions).buffered(GROUPS_AT_ONCE).collect().await
+    }
+}
+
+struct Known {
+    outbox: OutboxLag,
+    projections: Vec<ProjectionLag>,
+    rebuilds: Vec<Rebuild>,
+    /// By group and topic.
+    at_work: HashMap<(String, String), AtWork>,
+    /// By consumer and topic.
+    dead_letters: HashMap<(String, String), i64>,
+    order_visible: CriticalTime,
+    order_confirmed: CriticalTime,
+    missing: Missing,
+    verification: Option<Verification>,
+}
+
+async fn dead_letters(pool: &PgPool) -> Result<HashMap<(String, String), i64>, sqlx::Error> {
+    let rows: Vec<(String, String, i64)> = sqlx::query_as(include_str!("sql/dead_letters.sql")).fetch_all(pool).await?;
+    Ok(rows.into_iter().map(|(consumer, topic, count)| ((consumer, topic), count)).collect())
+}

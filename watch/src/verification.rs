@@ -1,0 +1,73 @@
+//! What checks of the invariants found, so that people can see when it was last looked and what came of it.
+
+use chrono::{DateTime, Utc};
+use event_store::verify::Violation;
+use serde::Serialize;
+use serde_json::json;
+use sqlx::{FromRow, PgPool};
+
+/// Checks are kept so long; enough to see a pattern.
+const KEPT_DAYS: i32 = 30;
+/// Violations kept of one check; the first ones say enough.
+const MAX_KEPT: usize = 100;
+
+/// Who made a check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MadeBy {
+    /// `order-ledger verify`: all of it.
+    Verify,
+    /// The watch: what is cheap, and of the rest a sample.
+    Watch,
+}
+
+impl MadeBy {
+    const fn as_str(self) -> &'static str {
+        match self {
+            MadeBy::Verify => "verify",
+            MadeBy::Watch => "watch",
+        }
+    }
+}
+
+/// A check that was made.
+#[derive(Debug, Clone, PartialEq, Serialize, FromRow)]
+#[serde(rename_all = "camelCase")]
+pub struct Verification {
+    pub checked_at: DateTime<Utc>,
+    /// `verify` or `watch`.
+    pub made_by: String,
+    pub invariants: Vec<String>,
+    /// The ledger's last position when it began.
+    pub position: i64,
+    /// How many violations it found.
+    pub violations: i64,
+}
+
+/// Writes down what a check found.
+pub async fn record(
+    pool: &PgPool,
+    made_by: MadeBy,
+    invariants: &[&str],
+    position: i64,
+    violations: &[Violation],
+) -> Result<(), sqlx::Error> {
+    let found: Vec<_> = violations
+        .iter()
+        .take(MAX_KEPT)
+        .map(|violation| json!({ "invariant": violation.invariant, "message": violation.message }))
+        .collect();
+    sqlx::query(include_str!("sql/record_verification.sql"))
+        .bind(made_by.as_str())
+        .bind(invariants)
+        .bind(position)
+        .bind(serde_json::Value::Array(found))
+        .bind(KEPT_DAYS)
+        .execute(pool)
+        .await?;
+    Ok(())
+}
+
+/// The last check, if there was one.
+pub async fn last(pool: &PgPool) -> Result<Option<Verification>, sqlx::Error> {
+    sqlx::query_as(include_str!("sql/last_verification.sql")).fetch_optional(pool).await
+}
