@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use event_store::verify::Violation;
 use sqlx::PgPool;
+use watch::missing::Checked;
 use watch::verification::{self, MadeBy};
 
 use super::{broker, missing_config, pool, runtime};
@@ -15,59 +15,70 @@ const OVERDUE: Duration = Duration::from_secs(120);
 const CHECKED: [&str; 7] = ["I1", "I2", "I3", "I5", "I6", "I7", "I8"];
 
 pub fn run(config: Config, json: bool) -> Outcome {
-    let violations = runtime()?.block_on(async {
+    let found = runtime()?.block_on(async {
         let pool = pool(&config).await?;
         let position = event_store::read::head(&pool).await?;
-        let violations = check_all(&config, &pool).await?;
+        let found = check_all(&config, &pool).await?;
         // It says what was found; a database that takes no note of it takes nothing from that.
-        if let Err(error) = verification::record(&pool, MadeBy::Verify, &CHECKED, position, &violations).await {
+        if let Err(error) = verification::record(&pool, MadeBy::Verify, &CHECKED, position, &found.violations).await {
             tracing::warn!(%error, "the check is not on record");
         }
-        anyhow::Ok(violations)
+        anyhow::Ok(found)
     })?;
     match json {
-        true => print_json(&violations)?,
-        false => print_text(&violations),
+        true => print_json(&found)?,
+        false => print_text(&found),
     }
-    if violations.is_empty() { Ok(()) } else { Err(Failure::Told) }
+    if found.violations.is_empty() { Ok(()) } else { Err(Failure::Told) }
 }
 
-async fn check_all(config: &Config, pool: &PgPool) -> anyhow::Result<Vec<Violation>> {
-    let mut violations = watch::invariants::delivery(pool).await?;
-    violations.extend(missing(config, pool).await?);
+async fn check_all(config: &Config, pool: &PgPool) -> anyhow::Result<Checked> {
+    let Checked { mut violations, not_judged } = missing(config, pool).await?;
+    violations.extend(watch::invariants::delivery(pool).await?);
     violations.extend(event_store::verify::ledger(pool).await?);
     violations.extend(projections::verify::stock(pool).await?);
     violations.extend(projections::verify::versions(pool).await?);
     violations.extend(projections::verify::money(pool).await?);
     violations.extend(projections::verify::read_models(pool).await?);
     violations.extend(projections::verify::deadlines(pool, OVERDUE).await?);
-    Ok(violations)
+    Ok(Checked { violations, not_judged })
 }
 
 /// I1, the consumers' side: what they have passed, as far as the broker says that they have.
-async fn missing(config: &Config, pool: &PgPool) -> anyhow::Result<Vec<Violation>> {
-    let broker = broker(config)?;
+async fn missing(config: &Config, pool: &PgPool) -> anyhow::Result<Checked> {
+    // The ledger can be judged where there is no broker, or none yet.
+    let Ok(broker) = broker(config) else {
+        return Ok(Checked {
+            not_judged: vec!["the consumers: no broker is configured".to_owned()],
+            ..Checked::default()
+        });
+    };
     let found = watch::missing::check_all(pool, &*broker, &watched_consumers(config), &missing_config(config)).await;
     broker.close().await;
     Ok(found?)
 }
 
-fn print_text(violations: &[Violation]) {
-    for violation in violations {
+fn print_text(found: &Checked) {
+    for violation in &found.violations {
         println!("{}: {}", violation.invariant, violation.message);
     }
-    match violations.len() {
+    for unknown in &found.not_judged {
+        println!("I1 not judged: {unknown}");
+    }
+    match found.violations.len() {
         0 => println!("{} hold", CHECKED.join(", ")),
         1 => println!("1 violation"),
         many => println!("{many} violations"),
     }
 }
 
-fn print_json(violations: &[Violation]) -> anyhow::Result<()> {
-    let violations: Vec<_> = violations
+fn print_json(found: &Checked) -> anyhow::Result<()> {
+    let violations: Vec<_> = found
+        .violations
         .iter()
         .map(|violation| serde_json::json!({ "invariant": violation.invariant, "message": violation.message }))
         .collect();
-    println!("{}", serde_json::to_string_pretty(&serde_json::json!({ "checked": CHECKED, "violations": violations }))?);
+    let told = serde_json::json!({ "checked": CHECKED, "violations": violations, "notJudged": found.not_judged });
+    println!("{}", serde_json::to_string_pretty(&told)?);
     Ok(())
 }

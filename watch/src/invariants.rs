@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::leading::Leading;
 use crate::verification::{self, MadeBy};
-use crate::{WatchError, metric};
+use crate::{WatchError, metric, missing};
 
 const LEASE_NAME: &str = "invariant-watch";
 /// What is not sent by then counts as lost until it is.
@@ -74,6 +74,7 @@ impl InvariantWatch {
         }
         let position = read::head(&self.pool).await?;
         let mut violations = delivery(&self.pool).await?;
+        violations.extend(missing::remembered(&self.pool).await?);
         violations.extend(projections::verify::stock_sums(&self.pool).await?);
         violations.extend(self.chain(position).await?);
         violations.extend(projections::verify::sampled_rows(&self.pool, self.config.sampled_rows).await?);
@@ -93,7 +94,7 @@ impl InvariantWatch {
     }
 }
 
-/// I1, what can be seen without the broker: nothing unsent for long, nothing parked, nothing known to be missing.
+/// I1, the ledger's side: what was appended is on its way.
 pub async fn delivery(pool: &PgPool) -> Result<Vec<Violation>, WatchError> {
     let lag = outbox_relay::lag::measure(pool).await?;
     let deadline_ms = i64::try_from(UNSENT_DEADLINE.as_millis()).unwrap_or(i64::MAX);

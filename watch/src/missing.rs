@@ -28,6 +28,7 @@ use judge::{Judge, Traceless};
 const LEASE_NAME: &str = "missing-messages";
 /// A cache knows old news by its version: it remembers no message.
 const WITHOUT_INBOX: [&str; 1] = ["cache"];
+const COUNT_MISSING: &str = "select count(*) from operations.missing_message where confirmed_at is not null";
 /// Found messages told one by one; the others are only counted.
 const MAX_TOLD: usize = 20;
 
@@ -123,17 +124,24 @@ pub(crate) async fn known(pool: &PgPool, consumers: &[Consumer]) -> Result<Missi
     }
     let found: Vec<FoundRow> =
         sqlx::query_as(include_str!("sql/found.sql")).bind(MAX_TOLD as i64).fetch_all(pool).await?;
-    let messages = sqlx::query_scalar("select count(*) from operations.missing_message where confirmed_at is not null");
     Ok(Missing {
         checked_position: checked.iter().map(|row| row.position).min().unwrap_or(0),
         checked_at: checked.iter().map(|row| row.checked_at).min(),
-        messages: Some(messages.fetch_one(pool).await?),
+        messages: Some(sqlx::query_scalar(COUNT_MISSING).fetch_one(pool).await?),
         found: found.into_iter().map(|row| row.of_group(consumers)).collect(),
     })
 }
 
 pub(crate) fn judged(consumers: &[Consumer]) -> impl Iterator<Item = &Consumer> {
     consumers.iter().filter(|consumer| !WITHOUT_INBOX.contains(&consumer.name))
+}
+
+/// What a check of everything came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Checked {
+    pub violations: Vec<Violation>,
+    /// Groups and topics of which the broker could not tell how far they are.
+    pub not_judged: Vec<String>,
 }
 
 /// I1, the consumers' side: every message that was sent was applied by everybody who should, as far as all of them have
@@ -143,12 +151,15 @@ pub async fn check_all(
     broker: &dyn Broker,
     consumers: &[Consumer],
     config: &MissingConfig,
-) -> Result<Vec<Violation>, WatchError> {
-    let mut violations = Vec::new();
+) -> Result<Checked, WatchError> {
+    let Checked { mut violations, mut not_judged } = Checked::default();
     for consumer in judged(consumers) {
         for topic in consumer.topics {
             let judge = Judge { pool, broker, consumer, topic: *topic, config };
-            let judged = judge.everything().await?;
+            let Some(judged) = judge.everything().await? else {
+                not_judged.push(format!("{} of {topic}", consumer.group));
+                continue;
+            };
             violations.extend(judged.traceless.iter().take(MAX_TOLD).map(|row| violation(consumer, *topic, row)));
             if let Some(more) = judged.traceless.len().checked_sub(MAX_TOLD).filter(|more| *more > 0) {
                 let message = format!("{}: and {more} more of {topic} missing", consumer.group);
@@ -156,7 +167,14 @@ pub async fn check_all(
             }
         }
     }
-    Ok(violations)
+    Ok(Checked { violations, not_judged })
+}
+
+/// I1 by what the watch remembers.
+pub(crate) async fn remembered(pool: &PgPool) -> Result<Vec<Violation>, sqlx::Error> {
+    let missing: i64 = sqlx::query_scalar(COUNT_MISSING).fetch_one(pool).await?;
+    let message = format!("{missing} messages are missing: `order-ledger lag` names them");
+    Ok((missing > 0).then_some(Violation { invariant: "I1", message }).into_iter().collect())
 }
 
 fn violation(consumer: &Consumer, topic: Topic, row: &Traceless) -> Violation {

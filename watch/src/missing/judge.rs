@@ -94,12 +94,12 @@ impl Judge<'_> {
         Ok(judged.sent)
     }
 
-    /// Everything that is still there, remembering nothing.
-    pub(super) async fn everything(&self) -> Result<Judged, WatchError> {
-        let Some(range) = self.range(0).await? else { return Ok(Judged::default()) };
+    /// Everything that is still there, remembering nothing; none when the broker can't tell how far the group is.
+    pub(super) async fn everything(&self) -> Result<Option<Judged>, WatchError> {
+        let Some(range) = self.range(0).await? else { return Ok(None) };
         let mut judged = self.count(range.after, range.upto).await?;
         judged.traceless.retain(|row| !row.was_parked);
-        Ok(judged)
+        Ok(Some(judged))
     }
 
     /// Forgets those noticed that have a trace now, and answers those that have had none for too long.
