@@ -32,9 +32,7 @@ pub fn consumers_of(config: &Config) -> impl Iterator<Item = &'static (&'static 
 /// The same, for who watches them.
 pub fn watched_consumers(config: &Config) -> Vec<Consumer> {
     let groups = &config.rocketmq.consumer.group;
-    consumers_of(config)
-        .map(|&(name, topics)| Consumer { name, group: consumer_group(groups, name), topics })
-        .collect()
+    consumers_of(config).map(|&(name, topics)| Consumer { name, group: consumer_group(groups, name), topics }).collect()
 }
 
 pub fn register(config: &Config) {
