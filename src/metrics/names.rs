@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     /// Each name with its labels, in the order of the alphabet.
-    const PROMISED: [(&str, &[&str]); 40] = [
+    const PROMISED: [(&str, &[&str]); 42] = [
         ("ledger_broker_cpu_ratio", &[]),
         ("ledger_broker_disk_used_ratio", &[]),
         ("ledger_broker_memory_bytes", &[]),
