@@ -2,6 +2,7 @@
 //! and which orders hang.
 
 pub(crate) mod audit;
+pub(crate) mod charts;
 pub(crate) mod dead_letters;
 pub(crate) mod events;
 pub(crate) mod history;

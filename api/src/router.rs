@@ -89,6 +89,7 @@ fn calls_with_token() -> OpenApiRouter<ApiState> {
         .routes(routes!(admin::lag::get))
         .routes(routes!(admin::history::get))
         .routes(routes!(admin::updates::updates))
+        .routes(routes!(admin::charts::get))
         .routes(routes!(admin::audit::list))
         .routes(routes!(admin::parked::list))
         .routes(routes!(admin::parked::release))

@@ -8,6 +8,7 @@ mod audit;
 mod bad_input;
 mod callback;
 mod cancelling;
+mod charts;
 mod events;
 mod idempotency;
 mod measurements;

@@ -126,6 +126,7 @@ const CALLS: &[(&str, &str)] = &[
     ("GET", "/v1/admin/lag"),
     ("GET", "/v1/admin/history"),
     ("GET", "/v1/admin/updates"),
+    ("GET", "/v1/admin/charts/{chart}"),
     ("GET", "/v1/admin/audit"),
     ("GET", "/v1/admin/parked"),
     ("POST", "/v1/admin/parked/{parkedId}/release"),
