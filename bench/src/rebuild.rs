@@ -118,15 +118,15 @@ impl RebuildBench {
         ));
         report.add(COPY, std::slice::from_ref(&found.copied));
         report.add(REBUILD, std::slice::from_ref(&found.rebuilt));
-        report.compare(REBUILD, COPY, 0.0);
         report.add("order and stock reads before", std::slice::from_ref(&found.reads_before));
         report.add("order and stock reads during the rebuild", std::slice::from_ref(&found.reads_during));
         let ratio = found.reads_during.p99_ms / found.reads_before.p99_ms.max(1e-3);
         let mark = if ratio < TARGET_P99_RATIO { "reached: under" } else { "short of" };
         report.note(format!("p99 of reads {ratio:.2}x of what it was ({mark} {TARGET_P99_RATIO}x)"));
+        let speed = found.rebuilt.per_second / found.copied.per_second.max(1e-3);
         report.note(format!(
-            "The rebuild reads by COPY too, and folds, writes, indexes and compares three tables; it works {}% of the time \
-             (projection.rebuild_max_busy_percent).",
+            "The rebuild has {speed:.2}x the rate of the plain COPY: it reads by COPY too, folds, writes, indexes and compares three \
+             tables; it writes at most {}% of the time (projection.rebuild_max_busy_percent).",
             self.config.max_busy_percent
         ));
         report

@@ -19,7 +19,7 @@ pub struct ProjectionSection {
     pub rebuild_max_range_events: usize,
     /// Ranges of different read models written at once by one process.
     pub rebuild_max_ranges_at_once: usize,
-    /// How much of the time a rebuild works; the rest is left to those who read and order.
+    /// How much of the time they are; the rest of it is left to those who read and order.
     pub rebuild_max_busy_percent: u32,
 }
 

@@ -12,7 +12,7 @@ pub struct RebuildConfig {
     pub max_range_events: i64,
     /// Ranges of different read models written at once in this process; they are read side by side all the same.
     pub max_ranges_at_once: usize,
-    /// How much of the time one works; the rest of it is left to those who read and write.
+    /// How much of the time they are; the rest of it is left to those who read and order.
     pub max_busy_percent: u32,
     /// How long the swap waits for queries under way before it lets the others pass, and tries again.
     pub swap_lock_timeout: Duration,

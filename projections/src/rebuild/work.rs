@@ -93,25 +93,23 @@ impl<M: ReadModel> Work<'_, M> {
         }
     }
 
-    /// Writes a range and how far that is, and rests.
+    /// Writes a range and how far that is, and rests. The turn lasts until then: others may not work in the pause.
     async fn apply(&mut self, range: Range, since: &mut Instant) -> Result<(), ProjectionError> {
-        let busy = {
-            // The semaphore is never closed: there is always a turn to come.
-            let _turn = self.turns.acquire().await;
-            let started = Instant::now();
-            let mut transaction = self.pool.begin().await?;
-            // What a crash of Postgres takes of the rows it takes of the position too.
-            sqlx::query("set local synchronous_commit = off").execute(&mut *transaction).await?;
-            read_model::apply_events::<M>(&mut transaction, &self.table(), &range.events).await?;
-            let rate = self.rate(range.to, since);
-            record::advance(&mut *transaction, &self.rebuild, range.to, self.rebuild.target, rate).await?;
-            transaction.commit().await?;
-            self.rebuild.position = range.to;
-            self.rebuild.events_per_second = rate;
-            started.elapsed()
-        };
+        let turns = self.turns.clone();
+        // The semaphore is never closed: there is always a turn to come.
+        let _turn = turns.acquire().await;
+        let started = Instant::now();
+        let mut transaction = self.pool.begin().await?;
+        // What a crash of Postgres takes of the rows it takes of the position too.
+        sqlx::query("set local synchronous_commit = off").execute(&mut *transaction).await?;
+        read_model::apply_events::<M>(&mut transaction, &self.table(), &range.events).await?;
+        let rate = self.rate(range.to, since);
+        record::advance(&mut *transaction, &self.rebuild, range.to, self.rebuild.target, rate).await?;
+        transaction.commit().await?;
+        self.rebuild.position = range.to;
+        self.rebuild.events_per_second = rate;
         (self.watch)(&self.rebuild);
-        let rest = tokio::time::sleep(rest_after(busy, self.config.max_busy_percent));
+        let rest = tokio::time::sleep(rest_after(started.elapsed(), self.config.max_busy_percent));
         self.stop.run_until_cancelled(rest).await;
         Ok(())
     }
