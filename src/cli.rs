@@ -62,6 +62,8 @@ pub enum Command {
     Rollout(commands::rollout::RolloutArgs),
     /// List the sagas of the orders, find those that are stuck, and decide about one.
     Sagas(SagasArgs),
+    /// Messages that could not be applied: list, group by cause, show, redrive, discard.
+    DeadLetters(commands::dead_letters::DeadLettersArgs),
     /// Check the invariants; exits 1 and names each violation.
     Verify(JsonArgs),
     /// Print the effective configuration, secrets masked.
@@ -82,7 +84,7 @@ pub struct JsonArgs {
 
 #[derive(Debug, Args)]
 pub struct ProcessArgs {
-    /// Only these processors: order, stock, payment, notification, sms, email, cache, deadlines. Default: all.
+    /// Only these processors: order, stock, payment, notification, sms, email, cache, deadlines, redrives. Default: all.
     #[arg(long = "role", value_delimiter = ',', value_name = "ROLE")]
     pub roles: Vec<String>,
 }
@@ -159,6 +161,7 @@ impl Cli {
             Command::Rebuild(args) => commands::rebuild::run(config, args),
             Command::Rollout(args) => commands::rollout::run(config, args),
             Command::Sagas(args) => commands::sagas::run(config, &args),
+            Command::DeadLetters(args) => commands::dead_letters::run(config, args),
             Command::Verify(args) => commands::verify::run(config, args.json),
             Command::Config(args) => commands::config::run(&config, args.json),
             Command::Bench(args) => commands::bench::run(config, args),

@@ -9,6 +9,7 @@ pub(crate) mod history;
 pub(crate) mod lag;
 pub(crate) mod parked;
 pub(crate) mod projections;
+pub(crate) mod redrives;
 pub(crate) mod rollout;
 pub(crate) mod sagas;
 pub(crate) mod updates;

@@ -86,6 +86,11 @@ impl Caller {
         if self.has_any(roles) { Ok(()) } else { Err(Problem::forbidden("the token's roles do not allow this call")) }
     }
 
+    /// Anybody's phone number and address, as in a message that can't be applied.
+    pub fn may_see_contacts(&self) -> bool {
+        self.has_any(&[Role::Admin])
+    }
+
     fn has_any(&self, roles: &[Role]) -> bool {
         self.roles.iter().any(|role| roles.contains(role))
     }

@@ -102,8 +102,12 @@ fn calls_with_token() -> OpenApiRouter<ApiState> {
         .routes(routes!(admin::rollout::report))
         .routes(routes!(admin::events::list))
         .routes(routes!(admin::dead_letters::list))
+        .routes(routes!(admin::dead_letters::groups))
+        .routes(routes!(admin::dead_letters::get, admin::dead_letters::discard))
         .routes(routes!(admin::dead_letters::redrive))
-        .routes(routes!(admin::dead_letters::discard))
+        .routes(routes!(admin::redrives::start, admin::redrives::list))
+        .routes(routes!(admin::redrives::get))
+        .routes(routes!(admin::redrives::cancel))
         .routes(routes!(admin::sagas::list))
         .routes(routes!(admin::sagas::resolve))
 }

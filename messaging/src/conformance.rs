@@ -6,6 +6,7 @@
 
 mod client;
 mod consuming;
+mod given_up;
 mod lag;
 mod outage;
 mod sending;
@@ -69,6 +70,7 @@ pub async fn run(broker: &dyn Broker, options: Options<'_>) {
     consuming::members_of_a_group_share_the_queues(&client).await;
     consuming::every_listener_hears_everything_from_now_on(&client).await;
     lag::lag_is_what_was_not_committed(&client).await;
+    given_up::what_was_given_up_for_a_group_can_be_read_like_any_topic(&client).await;
     if let Some(outage) = options.outage {
         outage::what_was_confirmed_survives_an_outage(&client, outage).await;
     }

@@ -8,9 +8,22 @@
 //! A redrive applies a key's rows in order through the consumer's own handler and stops at the first that fails. Arrivals
 //! and redrives of a key exclude each other by an advisory transaction lock, so that no message slips past the last row
 //! while it is being redriven.
+//!
+//! Rows that failed alike share a cause ([`groups`]); what happened to each is its [`history`]. Many are redriven by
+//! [`redrives`], one that came wrong is mended by [`edit`], one that nobody wants is given up by [`discard`], after which those
+//! behind it go on by themselves. What RocketMQ itself gave up comes in by [`given_up`].
 
+mod cause;
+mod discard;
+mod edit;
+mod gauge;
+pub mod given_up;
+mod groups;
+mod history;
 mod park;
 mod redrive;
+pub mod redrives;
+mod shown;
 mod waiting;
 
 use std::collections::HashMap;
@@ -18,12 +31,20 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use sqlx::postgres::PgRow;
-use sqlx::{FromRow, PgPool, Row};
+use sqlx::{FromRow, PgExecutor, PgPool, Row};
 use thiserror::Error;
 use uuid::Uuid;
 
+pub(crate) use cause::without_particulars;
+pub use cause::{WAITS, cause_of};
+pub use discard::{Discarded, discard};
+pub use edit::{EditRefused, edit};
+pub use gauge::report;
+pub use groups::{Group, groups};
+pub use history::{HistoryEntry, history};
 pub(crate) use park::{Entry, blocked_keys, park_behind, park_dead};
 pub use redrive::{MAX_ROWS_PER_REDRIVE, Redriven, StoppedAt, redrive};
+pub use shown::{Contacts, may_name_contacts, shown_body};
 pub use waiting::{Undelivered, count_undelivered};
 
 /// Most rows one [`list`] gives.
@@ -58,7 +79,8 @@ impl DeadLetterState {
         matches!(self, DeadLetterState::Dead | DeadLetterState::Behind)
     }
 
-    fn parse(state: &str) -> Option<Self> {
+    /// The state of that name.
+    pub fn parse(state: &str) -> Option<Self> {
         [Self::Dead, Self::Behind, Self::Redriven, Self::Discarded]
             .into_iter()
             .find(|candidate| candidate.as_str() == state)
@@ -77,11 +99,15 @@ pub struct DeadLetter {
     /// What waits behind it; `None`: it could not be told, so nothing does.
     pub waiting_key: Option<String>,
     pub message_id: Option<Uuid>,
-    /// Exactly what came.
+    /// Exactly what came, unless a person has replaced it.
     pub body: Vec<u8>,
+    /// What came, where it was replaced.
+    pub original_body: Option<Vec<u8>>,
     pub properties: HashMap<String, String>,
     pub state: DeadLetterState,
     pub reason: String,
+    /// What all that failed alike have in common.
+    pub cause: String,
     pub attempts: i32,
     pub created_at: DateTime<Utc>,
     pub resolved_at: Option<DateTime<Utc>>,
@@ -101,9 +127,11 @@ impl FromRow<'_, PgRow> for DeadLetter {
             waiting_key: row.try_get("waiting_key")?,
             message_id: row.try_get("message_id")?,
             body: row.try_get("body")?,
+            original_body: row.try_get("original_body")?,
             properties: row.try_get::<sqlx::types::Json<_>, _>("properties")?.0,
             state: DeadLetterState::parse(&state).ok_or_else(|| sqlx::Error::Decode(state.into()))?,
             reason: row.try_get("reason")?,
+            cause: row.try_get("cause")?,
             attempts: row.try_get("attempts")?,
             created_at: row.try_get("created_at")?,
             resolved_at: row.try_get("resolved_at")?,
@@ -124,6 +152,18 @@ pub enum DeadLetterError {
     /// A redrive was given another consumer's handler.
     #[error("dead letter {id} belongs to consumer {consumer}")]
     OtherConsumer { id: i64, consumer: String },
+    /// Its body can't be replaced by this one.
+    #[error(transparent)]
+    Edit(#[from] EditRefused),
+    /// No undelivered letter is what was asked for.
+    #[error("there is no undelivered dead letter like that")]
+    NothingToRedrive,
+    /// There is no such redrive.
+    #[error("there is no redrive {0}")]
+    UnknownRedrive(Uuid),
+    /// Nothing of it is left to be cancelled.
+    #[error("redrive {redrive_id} is {state} already")]
+    RedriveEnded { redrive_id: Uuid, state: String },
     /// Postgres said no.
     #[error(transparent)]
     Database(#[from] sqlx::Error),
@@ -134,6 +174,11 @@ pub enum DeadLetterError {
 pub struct Filter {
     /// Of this consumer only.
     pub consumer: Option<String>,
+    pub topic: Option<String>,
+    pub cause: Option<String>,
+    pub waiting_key: Option<String>,
+    /// In this state only.
+    pub state: Option<DeadLetterState>,
     /// Also those that were redriven or discarded.
     pub with_resolved: bool,
     /// After this id, for the next page.
@@ -146,6 +191,10 @@ pub struct Filter {
 pub async fn list(pool: &PgPool, filter: &Filter) -> Result<Vec<DeadLetter>, DeadLetterError> {
     Ok(sqlx::query_as(include_str!("dead_letter/list.sql"))
         .bind(filter.consumer.as_deref())
+        .bind(filter.topic.as_deref())
+        .bind(filter.cause.as_deref())
+        .bind(filter.waiting_key.as_deref())
+        .bind(filter.state.map(DeadLetterState::as_str))
         .bind(filter.with_resolved)
         .bind(filter.after_id)
         .bind(filter.limit.clamp(0, MAX_LIST_ROWS))
@@ -184,9 +233,13 @@ pub async fn of_messages(
 
 /// One dead letter.
 pub async fn find(pool: &PgPool, id: i64) -> Result<DeadLetter, DeadLetterError> {
+    find_on(pool, id).await
+}
+
+async fn find_on(executor: impl PgExecutor<'_>, id: i64) -> Result<DeadLetter, DeadLetterError> {
     sqlx::query_as("SELECT * FROM messaging.dead_letter WHERE id = $1")
         .bind(id)
-        .fetch_optional(pool)
+        .fetch_optional(executor)
         .await?
         .ok_or(DeadLetterError::NotFound(id))
 }
@@ -196,22 +249,12 @@ pub async fn count(pool: &PgPool, consumer: &str) -> Result<i64, DeadLetterError
     Ok(sqlx::query_scalar(include_str!("dead_letter/count.sql")).bind(consumer).fetch_one(pool).await?)
 }
 
-/// Gives one message up. Those behind it stay rows: a redrive of any of them lets the key go on.
-pub async fn discard(pool: &PgPool, id: i64, by: &str) -> Result<(), DeadLetterError> {
-    let discarded = sqlx::query(include_str!("dead_letter/discard.sql")).bind(id).bind(by).execute(pool).await?;
-    if discarded.rows_affected() == 0 {
-        let state = find(pool, id).await?.state;
-        return Err(DeadLetterError::Resolved { id, state });
-    }
-    Ok(())
-}
-
-/// Deletes at most `max_rows` rows that were resolved longer ago than `retention`; returns how many.
+/// Deletes at most `max_rows` rows, with their history, that were resolved longer ago than `retention`; returns how many.
 pub async fn forget_resolved(pool: &PgPool, retention: Duration, max_rows: i64) -> Result<u64, DeadLetterError> {
-    let done = sqlx::query(include_str!("dead_letter/forget_resolved.sql"))
+    let forgotten: i64 = sqlx::query_scalar(include_str!("dead_letter/forget_resolved.sql"))
         .bind(retention.as_secs_f64())
         .bind(max_rows)
-        .execute(pool)
+        .fetch_one(pool)
         .await?;
-    Ok(done.rows_affected())
+    Ok(forgotten.unsigned_abs())
 }

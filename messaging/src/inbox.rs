@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use sqlx::{FromRow, PgConnection, PgPool};
+use sqlx::{FromRow, PgConnection, PgExecutor, PgPool};
 use uuid::Uuid;
 
 use crate::received::INBOX_SCOPE_PREFIX;
@@ -45,7 +45,7 @@ pub struct ConsumerEffect {
 
 /// Which of these consumers have applied which of these messages, as long as they remember it.
 pub async fn effects(
-    pool: &PgPool,
+    executor: impl PgExecutor<'_>,
     consumers: &[&str],
     message_ids: &[Uuid],
 ) -> Result<Vec<ConsumerEffect>, sqlx::Error> {
@@ -57,7 +57,7 @@ pub async fn effects(
         .bind(consumers)
         .bind(INBOX_SCOPE_PREFIX)
         .bind(message_ids)
-        .fetch_all(pool)
+        .fetch_all(executor)
         .await
 }
 

@@ -9,6 +9,7 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use crate::broker::{Delivery, property};
+use crate::dead_letter::without_particulars;
 use crate::envelope::Envelope;
 use crate::message::{
     EmailNotification, MessageData, OrderCancel, OrderCreate, OrderPayment, OrderStatusUpdate, SmsNotification,
@@ -201,8 +202,12 @@ fn keys_of(topic: Topic, data: &RawValue) -> Result<Keys, Poison> {
 }
 
 fn decode<D: MessageData>(topic: Topic, data: &RawValue) -> Result<D, Poison> {
-    serde_json::from_str(data.get())
-        .map_err(|error| Poison::new(format!("data is none of {}: {error}", topic.event_type())))
+    let unreadable = |error: serde_json::Error| {
+        // serde quotes what it found, and a reason is logged: no phone number and no address may get there.
+        let error = if topic.names_contacts() { without_particulars(&error.to_string()) } else { error.to_string() };
+        Poison::new(format!("data is none of {}: {error}", topic.event_type()))
+    };
+    serde_json::from_str(data.get()).map_err(unreadable)
 }
 
 /// Keys and ids end up in the database, whose text holds no NUL.

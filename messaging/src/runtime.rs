@@ -75,7 +75,6 @@ pub struct ConsumerRuntime {
     shutdown: CancellationToken,
     backlog: Backlog,
     offsets: Offsets,
-    dead_letters_counted_at: Option<Instant>,
     pulse: Arc<Pulse>,
 }
 
@@ -100,7 +99,6 @@ impl ConsumerRuntime {
             group,
             shutdown: CancellationToken::new(),
             offsets: Offsets::default(),
-            dead_letters_counted_at: None,
         }
     }
 
@@ -111,7 +109,6 @@ impl ConsumerRuntime {
         let beating = AbortOnDropHandle::new(tokio::spawn(self.pulse.clone().beat(self.pool.clone(), beat)));
         let mut failing = false;
         while !self.shutdown.is_cancelled() {
-            self.count_dead_letters().await;
             let stepped = self.step().await;
             self.pulse.note_connected(self.connection.is_connected());
             match stepped {
@@ -229,7 +226,7 @@ impl ConsumerRuntime {
         let entries: Vec<Entry<'_>> = ready
             .iter()
             .filter(|work| work.waiting_key().is_some_and(|key| blocked.contains(key)))
-            .map(|work| work.entry(work.waits_because()))
+            .map(Work::behind)
             .collect();
         dead_letter::park_behind(&self.pool, consumer, &entries).await
     }
@@ -270,11 +267,11 @@ impl ConsumerRuntime {
 
     /// Settles what was applied, parks what is given up, and keeps the rest for later.
     async fn dispose(&mut self, judged: Vec<Judged>, report: &mut StepReport) -> Result<(), RuntimeError> {
-        let mut kept: Vec<(Work, Option<String>)> = Vec::new();
+        let mut kept: Vec<(Work, Option<HandleError>)> = Vec::new();
         for (work, verdict) in verdicts(judged, self.config.max_attempts) {
             match verdict {
                 Verdict::Settle(effect) => self.settle_applied(&work, effect, report),
-                Verdict::GiveUp(reason) => kept.push((work, Some(reason))),
+                Verdict::GiveUp(problem) => kept.push((work, Some(problem))),
                 Verdict::WaitItsTurn => kept.push((work, None)),
                 Verdict::TryAgain(problem) => {
                     self.try_again(&work, &problem, report);
@@ -316,22 +313,21 @@ impl ConsumerRuntime {
 
     async fn park_given_up(
         &mut self,
-        kept: Vec<(Work, Option<String>)>,
+        kept: Vec<(Work, Option<HandleError>)>,
         report: &mut StepReport,
     ) -> Result<(), RuntimeError> {
         let entries: Vec<Entry<'_>> =
-            kept.iter().filter_map(|(work, given_up)| Some(work.entry(given_up.clone()?))).collect();
+            kept.iter().filter_map(|(work, given_up)| Some(work.given_up(given_up.as_ref()?))).collect();
         let parked = dead_letter::park_dead(&self.pool, self.handler.name(), &entries).await;
         drop(entries);
         let mut waiting = Vec::new();
         for (work, given_up) in kept {
             match given_up {
-                Some(reason) if parked.is_ok() => {
+                Some(problem) if parked.is_ok() => {
                     report.dead_lettered += 1;
-                    error!(group = self.group, topic = work.topic_name(), message_id = ?work.message_id(), trace_id = work.trace_id(), attempts = work.attempts, reason, "message became a dead letter");
+                    error!(group = self.group, topic = work.topic_name(), message_id = ?work.message_id(), trace_id = work.trace_id(), attempts = work.attempts, reason = %problem, "message became a dead letter");
                     self.backlog.clear_back_off(&work);
                     self.settle(&work, Outcome::DeadLettered);
-                    self.dead_letters_counted_at = None;
                 }
                 _ => waiting.push(work),
             }
@@ -368,16 +364,6 @@ impl ConsumerRuntime {
         self.backlog = Backlog::new(&self.config);
         self.offsets = Offsets::default();
         self.connection.close().await;
-    }
-
-    async fn count_dead_letters(&mut self) {
-        let every = Duration::from_millis(self.config.dead_letter_count_every_ms);
-        if self.dead_letters_counted_at.is_some_and(|at| at.elapsed() < every) {
-            return;
-        }
-        self.dead_letters_counted_at = Some(Instant::now());
-        let counted = dead_letter::count(&self.pool, self.handler.name()).await.ok();
-        metric::dead_letters(&self.group, counted);
     }
 
     async fn pause(&mut self, wait: Duration) {

@@ -110,6 +110,11 @@ impl Topic {
         self.waiting_member() == self.ordering_member()
     }
 
+    /// Whether its messages hold a phone number or an address.
+    pub(crate) fn names_contacts(self) -> bool {
+        matches!(self, Topic::SmsNotification | Topic::EmailNotification)
+    }
+
     /// The topic of that name on the broker.
     pub fn parse(name: &str) -> Option<Topic> {
         Topic::ALL.into_iter().find(|topic| topic.name() == name)

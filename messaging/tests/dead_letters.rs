@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use messaging::dead_letter::{self, DeadLetterError, DeadLetterState, Filter, StoppedAt};
+use messaging::dead_letter::{self, DeadLetterError, DeadLetterState, Discarded, Filter, StoppedAt};
 use messaging::{Effect, HandleError, Handler, ReceivedMessage, Topic};
 use sqlx::PgPool;
 use support::{CONSUMER, Trouble, World, broken};
@@ -16,6 +16,13 @@ use tokio::sync::Semaphore;
 
 fn of_consumer() -> Filter {
     Filter { consumer: Some(CONSUMER.into()), limit: 100, ..Filter::default() }
+}
+
+async fn discard(world: &World, id: i64, by: &str) -> Result<Discarded, DeadLetterError> {
+    let mut transaction = world.pool.begin().await.unwrap();
+    let discarded = dead_letter::discard(&mut transaction, id, by, "nobody wants it").await?;
+    transaction.commit().await.unwrap();
+    Ok(discarded)
 }
 
 /// Orders 1, 2, 3 of one key, the first of them dead.
@@ -82,8 +89,8 @@ async fn a_redrive_while_a_dependency_is_away_changes_nothing() {
 async fn a_discarded_message_is_never_applied_and_lets_the_others_be_redriven() {
     let world = world_with_a_blocked_key().await;
     let letters = dead_letter::list(&world.pool, &of_consumer()).await.unwrap();
-    dead_letter::discard(&world.pool, letters[0].id, "bob").await.unwrap();
-    assert_eq!(world.effects("0001").await, [0; 0], "those behind it wait for a person to say so");
+    discard(&world, letters[0].id, "bob").await.unwrap();
+    assert_eq!(world.effects("0001").await, [0; 0], "nobody carries redrives out here");
     dead_letter::redrive(&world.pool, &*world.handler, letters[1].id, "bob").await.unwrap();
     assert_eq!(world.effects("0001").await, [2, 3]);
 
@@ -104,8 +111,8 @@ async fn what_cannot_be_done_says_why() {
         dead_letter::redrive(&world.pool, &Stranger, letter.id, "alice").await,
         Err(DeadLetterError::OtherConsumer { .. })
     ));
-    dead_letter::discard(&world.pool, letter.id, "bob").await.unwrap();
-    let again = dead_letter::discard(&world.pool, letter.id, "bob").await.unwrap_err();
+    discard(&world, letter.id, "bob").await.unwrap();
+    let again = discard(&world, letter.id, "bob").await.unwrap_err();
     assert_eq!(again.to_string(), format!("dead letter {} is discarded already", letter.id));
     assert!(matches!(redrive(letter.id).await, Err(DeadLetterError::Resolved { .. })));
 }
@@ -124,7 +131,7 @@ async fn a_message_no_one_can_read_stays_until_it_is_discarded() {
 
     let redriven = dead_letter::redrive(&world.pool, &*world.handler, letter.id, "alice").await.unwrap();
     assert_eq!(redriven.delivered, 0);
-    dead_letter::discard(&world.pool, letter.id, "alice").await.unwrap();
+    discard(&world, letter.id, "alice").await.unwrap();
     assert_eq!(dead_letter::count(&world.pool, CONSUMER).await.unwrap(), 0);
 }
 
@@ -146,7 +153,7 @@ async fn one_that_was_discarded_and_fails_again_is_a_new_case() {
     let message_id = world.send("0001", 1).await;
     world.settle().await;
     let letter = dead_letter::list(&world.pool, &of_consumer()).await.unwrap().remove(0);
-    dead_letter::discard(&world.pool, letter.id, "bob").await.unwrap();
+    discard(&world, letter.id, "bob").await.unwrap();
     world.send_message(support::outgoing(message_id, "0001", 1)).await;
     world.settle().await;
     let letters = dead_letter::list(&world.pool, &of_consumer()).await.unwrap();
@@ -185,7 +192,7 @@ async fn an_arrival_during_a_redrive_waits_for_its_turn() {
 async fn resolved_letters_are_forgotten_after_their_time() {
     let world = world_with_a_blocked_key().await;
     let letters = dead_letter::list(&world.pool, &of_consumer()).await.unwrap();
-    dead_letter::discard(&world.pool, letters[0].id, "bob").await.unwrap();
+    discard(&world, letters[0].id, "bob").await.unwrap();
     let forget = |retention| dead_letter::forget_resolved(&world.pool, retention, 100);
     assert_eq!(forget(Duration::from_secs(3600)).await.unwrap(), 0);
     assert_eq!(forget(Duration::ZERO).await.unwrap(), 1);

@@ -3,7 +3,7 @@
 //! - [`commands`]: one use case a file, each one append; called by the API, by handlers and by deadlines alike.
 //! - [`handlers`]: the consumers that turn messages into use cases.
 //! - [`deadlines`]: orders that expire, locks that lapse, refunds that are owed.
-//! - [`resolution`]: what people decide about orders that hang.
+//! - [`resolution`], [`dead_letters`]: what people decide about orders that hang, and messages that can't be applied.
 //! - [`provider`], [`sandbox`], [`payment_result`]: payments. [`circuit`]: leaving alone what does not answer.
 //! - [`contact`], [`templates`], [`senders`]: notifications.
 
@@ -12,6 +12,7 @@ pub mod catalogue;
 pub mod circuit;
 pub mod commands;
 pub mod contact;
+pub mod dead_letters;
 pub mod deadlines;
 pub mod handlers;
 pub mod ids;

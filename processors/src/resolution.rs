@@ -87,7 +87,7 @@ pub async fn resolve(
     let actor = decision.metadata.actor.as_deref().unwrap_or("unknown");
     let letters = match decision.action {
         ResolveAction::Retry => redrive(ledger, handler_of, &letters, actor).await?,
-        ResolveAction::Skip => discard_rollbacks(ledger, &letters, actor).await?,
+        ResolveAction::Skip => discard_rollbacks(ledger, &letters, actor, &decision.reason).await?,
     };
     let saga = load(ledger, &decision.order_id).await?;
     Ok(Resolution { step: saga.step(), remaining: saga.remaining(), letters })
@@ -154,14 +154,17 @@ async fn discard_rollbacks(
     ledger: &Ledger,
     letters: &[DeadLetter],
     by: &str,
+    reason: &str,
 ) -> Result<LettersResolved, ResolutionError> {
     let mut resolved = LettersResolved::default();
     for letter in letters.iter().filter(|letter| letter.topic == Topic::StockRollback.name()) {
-        match dead_letter::discard(ledger.pool(), letter.id, by).await {
-            Ok(()) => resolved.discarded += 1,
+        let mut transaction = ledger.pool().begin().await?;
+        match dead_letter::discard(&mut transaction, letter.id, by, reason).await {
+            Ok(_) => resolved.discarded += 1,
             Err(DeadLetterError::Resolved { .. }) => {}
             Err(error) => return Err(error.into()),
         }
+        transaction.commit().await?;
     }
     Ok(resolved)
 }

@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod config;
 mod connect;
+pub mod dead_letters;
 pub mod events;
 pub mod lag;
 pub mod migrate;

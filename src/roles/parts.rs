@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
+use event_store::Ledger;
+use messaging::Handler;
 use messaging::listen::{ListenConfig, listen};
-use processors::handlers::{CacheHandler, ProcessorParts};
+use processors::handlers::{self, CacheHandler, ProcessorParts};
 use processors::provider::PaymentProvider;
 use processors::senders::{
     EmailSender, Guarded, HttpSmsConfig, HttpSmsSender, LogOnly, SenderConfigError, SmsSender, SmtpConfig, SmtpSender,
@@ -24,6 +26,13 @@ pub(crate) fn processor_parts(config: &Config, provider: Arc<dyn PaymentProvider
         give_up_after: Duration::from_secs(config.notification.give_up_after_seconds),
         ..ProcessorParts::new(policy(config), provider)
     })
+}
+
+/// Whatever applies the dead letters of a consumer: the processors, and for the projections what takes their place.
+pub(crate) fn redrive_handlers(ledger: &Ledger, parts: &ProcessorParts) -> Vec<Arc<dyn Handler>> {
+    let mut all = handlers::handlers(ledger, parts);
+    all.extend(projections::redrive_handlers(ledger.pool()));
+    all
 }
 
 /// What stock queries read: Redis where it is configured; else a cache of this process, which hears every `stock-sync` for

@@ -5,32 +5,38 @@ use std::time::Duration;
 use api::{IDEMPOTENCY_SCOPE_PREFIX, WEBHOOK_SCOPE_PREFIX};
 use event_store::Ledger;
 use event_store::housekeeping::{self, KeyRetention};
+use messaging::dead_letter::given_up::{GivenUpReader, TakenFor};
+use messaging::dead_letter::redrives;
+use messaging::dead_letter::redrives::runner::{RedriveConfig, RedriveRunner};
 use messaging::{ConsumerRuntime, INBOX_SCOPE_PREFIX, RuntimeConfig, dead_letter, inbox};
 use processors::commands::RefundRetries;
 use processors::deadlines::{DeadlineConfig, DeadlineParts, DeadlineRunner};
 use processors::handlers::{self, ProcessorParts};
 use processors::payment_result;
 use projections::{SagaWatch, SagaWatchConfig};
+use sqlx::PgPool;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::parts::processor_parts;
+use super::parts::{processor_parts, redrive_handlers};
 use super::payment::{provider, result_sender};
 use super::{Environment, consumer_config, run_role};
-use crate::commands::ledger_config;
+use crate::commands::{ledger_config, pool};
 use crate::config::Config;
 use crate::exit::{Failure, Outcome};
+use crate::metrics::consumers_of;
 
 const DEADLINES: &str = "deadlines";
+const REDRIVES: &str = "redrives";
 const CACHE: &str = "cache";
 const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(600);
 const FORGOTTEN_AT_ONCE: i64 = 50_000;
 
 pub fn run(config: Config, roles: &[String]) -> Outcome {
-    let known = |role: &str| role == DEADLINES || handlers::NAMES.contains(&role);
+    let known = |role: &str| [DEADLINES, REDRIVES].contains(&role) || handlers::NAMES.contains(&role);
     if let Some(unknown) = roles.iter().find(|role| !known(role)) {
         let names = handlers::NAMES.join(", ");
-        return Err(Failure::Usage(format!("unknown role {unknown}: one of {names}, {DEADLINES}")));
+        return Err(Failure::Usage(format!("unknown role {unknown}: one of {names}, {DEADLINES}, {REDRIVES}")));
     }
     if config.cache.redis_url.is_none() && roles.iter().any(|role| role == CACHE) {
         let why = "role cache needs cache.redis_url: without it each `serve` keeps its own cache current";
@@ -38,17 +44,20 @@ pub fn run(config: Config, roles: &[String]) -> Outcome {
     }
     run_role(config, "process", |environment| async move {
         let ledger = Ledger::start(environment.pool.clone(), ledger_config(&environment.config)).await?;
-        let work = process(&environment, &ledger, roles)?;
+        let redrives = pool(&environment.config).await?;
+        let work = process(&environment, &ledger, redrives, roles)?;
         environment.beside_metrics(work).await?;
         ledger.close().await;
         Ok(())
     })
 }
 
-/// Everything that was asked for, side by side, until shutdown.
+/// Everything that was asked for, side by side, until shutdown. Redrives have a pool of their own: each of their keys holds a
+/// connection while its handler takes others.
 fn process(
     environment: &Environment,
     ledger: &Ledger,
+    redrives: PgPool,
     roles: &[String],
 ) -> anyhow::Result<impl Future<Output = ()> + use<>> {
     let config = &environment.config;
@@ -69,6 +78,16 @@ fn process(
             runtime_config(config, name),
         );
         tasks.spawn(consumer.run(environment.shutdown.clone()));
+    }
+    if wanted(REDRIVES) {
+        let runner = RedriveRunner::new(
+            redrives,
+            redrive_handlers(ledger, &parts),
+            redrive_config(config),
+            environment.holder("process"),
+        );
+        tasks.spawn(runner.run(environment.shutdown.clone()));
+        tasks.spawn(given_up_reader(environment).run(environment.shutdown.clone()));
     }
     if wanted(DEADLINES) {
         let runner = DeadlineRunner::new(DeadlineParts {
@@ -97,6 +116,27 @@ fn runtime_config(config: &Config, name: &str) -> RuntimeConfig {
     }
     let threads = &config.rocketmq.consumer;
     RuntimeConfig { min_workers: threads.consume_thread_min, max_workers: threads.consume_thread_max, ..shared }
+}
+
+/// One key at a time of each redrive, where the pool does not have more.
+fn redrive_config(config: &Config) -> RedriveConfig {
+    let defaults = RedriveConfig::default();
+    let connections = usize::try_from(config.database.max_connections).unwrap_or(usize::MAX);
+    let max_redrives = defaults.max_redrives.min(connections).max(1);
+    let max_keys = config.consumer.redrive_keys_at_once.min((connections / max_redrives).saturating_sub(1)).max(1);
+    RedriveConfig { max_redrives, max_keys, ..defaults }
+}
+
+fn given_up_reader(environment: &Environment) -> GivenUpReader {
+    let config = &environment.config;
+    let consumers = consumers_of(config).map(|(consumer, topics)| TakenFor { consumer, topics }).collect();
+    GivenUpReader::new(
+        environment.broker.clone(),
+        environment.pool.clone(),
+        &config.rocketmq.consumer.group,
+        consumers,
+        Duration::from_millis(config.consumer.given_up_interval_ms),
+    )
 }
 
 fn deadline_config(config: &Config) -> DeadlineConfig {
@@ -144,6 +184,9 @@ async fn keep_house(pool: sqlx::PgPool, config: Config, shutdown: CancellationTo
         }
         if let Err(error) = dead_letter::forget_resolved(&pool, dead_letter_retention, FORGOTTEN_AT_ONCE).await {
             tracing::warn!(%error, "old dead letters stay for now");
+        }
+        if let Err(error) = redrives::forget_ended(&pool, dead_letter_retention, FORGOTTEN_AT_ONCE).await {
+            tracing::warn!(%error, "old redrives stay for now");
         }
         if let Err(error) = payment_result::forget_older_than(&pool, inbox_retention, FORGOTTEN_AT_ONCE).await {
             tracing::warn!(%error, "old records of told results stay for now");

@@ -1,9 +1,9 @@
 //! `order-ledger relay`: one is active, further ones stand by and take over within seconds. Beside it, how far the consumers
-//! of what it sends are behind, and how the broker is.
+//! of what it sends are behind, what they could not apply, and how the broker is.
 
 use std::time::Duration;
 
-use messaging::consumer_group;
+use messaging::{consumer_group, dead_letter};
 use outbox_relay::consumer_lag::{self, Group};
 use outbox_relay::{OutboxRelay, RelayConfig};
 use tokio::task::JoinSet;
@@ -34,11 +34,17 @@ pub fn run(config: Config) -> Outcome {
         );
         let broker = broker::report(environment.broker.clone(), environment.config.clone());
         let watching = watch(&environment);
+        let dead_letters = dead_letter::report(
+            environment.pool.clone(),
+            consumer_names(&environment.config),
+            Duration::from_millis(environment.config.metrics.consumer_lag_interval_ms),
+        );
         let relaying = async {
             tokio::select! {
                 () = relay.run(environment.shutdown.clone()) => {}
                 () = lag => {}
                 () = broker => {}
+                () = dead_letters => {}
             }
             watching.join_all().await;
         };
@@ -70,6 +76,12 @@ fn groups(config: &Config) -> Vec<Group> {
         topics,
     };
     consumers_of(config).map(group).collect()
+}
+
+/// Each consumer's name with its group's.
+fn consumer_names(config: &Config) -> Vec<(&'static str, String)> {
+    let group = |consumer| consumer_group(&config.rocketmq.consumer.group, consumer);
+    consumers_of(config).map(|(consumer, _)| (*consumer, group(consumer))).collect()
 }
 
 fn relay_config(config: &Config) -> RelayConfig {

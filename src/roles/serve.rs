@@ -9,13 +9,12 @@ use api::{ApiConfig, ApiParts, ApiState, ConsumerGroup, MetricsText, RateLimit};
 use domain::Mode;
 use event_store::Ledger;
 use messaging::{Topic, consumer_group};
-use processors::handlers;
 use processors::provider::PaymentProvider;
 use processors::sandbox::{self, Sandbox, SandboxConfig};
 use rollout::{InstanceMode, Rollout, RolloutConfig, SampleConfig, Thresholds};
 use tokio::net::TcpListener;
 
-use super::parts::{processor_parts, stock_cache};
+use super::parts::{processor_parts, redrive_handlers, stock_cache};
 use super::payment::{callback_secret, provider, provider_api_key, result_callback_hosts};
 use super::{Environment, missing, policy, public_url, run_role};
 use crate::commands::{ledger_config, pool};
@@ -75,18 +74,18 @@ async fn parts(environment: &Environment, ledger: Ledger, rollout: Rollout) -> a
     })
 }
 
-/// All consumers, for their lag; those that decide can redrive their dead letters from here.
+/// All consumers, for their lag, with what applies their dead letters after all.
 fn consumers(
     config: &Config,
     ledger: &Ledger,
     provider: Arc<dyn PaymentProvider>,
 ) -> anyhow::Result<Vec<ConsumerGroup>> {
-    let parts = processor_parts(config, provider)?;
+    let handlers = redrive_handlers(ledger, &processor_parts(config, provider)?);
     let group = |(name, topics): &(&'static str, &'static [Topic])| ConsumerGroup {
         name,
         group: consumer_group(&config.rocketmq.consumer.group, name),
         topics,
-        handler: handlers::handler(name, ledger, &parts),
+        handler: handlers.iter().find(|handler| handler.name() == *name).cloned(),
     };
     Ok(consumers_of(config).map(group).collect())
 }

@@ -1,9 +1,8 @@
-//! Lag, projections and dead letters.
+//! Lag and projections.
 
-use api::auth::Role;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::support::{TestApi, delete, get, post};
+use crate::support::{TestApi, get};
 
 #[tokio::test]
 async fn lag_says_what_waits_where_and_null_for_what_nobody_knows() {
@@ -43,33 +42,4 @@ async fn projections_are_listed() {
         list.body["items"].as_array().unwrap().iter().map(|item| item["name"].as_str().unwrap()).collect();
     names.sort_unstable();
     assert_eq!(names, ["notifications", "orders", "sagas", "stock"]);
-}
-
-#[tokio::test]
-async fn a_dead_letter_is_listed_discarded_once_and_gone_from_the_list() {
-    let api = TestApi::start().await;
-    let id: i64 = sqlx::query_scalar(include_str!("admin/dead_letter.sql")).fetch_one(&api.pool).await.unwrap();
-
-    let listed = api.call(get("/v1/admin/dead-letters?consumer=stock").role(1, Role::Operator)).await;
-    assert_eq!(listed.body["items"][0]["id"], id, "{listed:?}");
-    assert_eq!(listed.body["items"][0]["reason"], "no such ticket type");
-    assert!(!listed.text.contains("secret body"), "bodies stay in the database");
-
-    let redrive = api.call(post(format!("/v1/admin/dead-letters/{id}/redrive")).role(1, Role::Operator)).await;
-    assert_eq!(redrive.problem(), (409, "consumer_not_redrivable", ""));
-
-    let discard = || delete(format!("/v1/admin/dead-letters/{id}")).role(1, Role::Operator);
-    assert_eq!(api.call(discard()).await.status, 204);
-    assert_eq!(api.call(discard()).await.problem(), (409, "dead_letter_resolved", ""));
-    assert_eq!(api.call(get("/v1/admin/dead-letters").admin()).await.body["items"], json!([]));
-    let resolved = api.call(get("/v1/admin/dead-letters?withResolved=true").admin()).await;
-    assert_eq!(resolved.body["items"][0]["resolvedBy"], "user:1");
-}
-
-#[tokio::test]
-async fn an_unknown_dead_letter_is_not_found() {
-    let api = TestApi::start().await;
-    for call in [delete("/v1/admin/dead-letters/1"), post("/v1/admin/dead-letters/x/redrive")] {
-        assert_eq!(api.call(call.admin()).await.problem(), (404, "dead_letter_not_found", ""));
-    }
 }

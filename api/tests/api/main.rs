@@ -9,6 +9,7 @@ mod bad_input;
 mod callback;
 mod cancelling;
 mod charts;
+mod dead_letters;
 mod events;
 mod idempotency;
 mod measurements;

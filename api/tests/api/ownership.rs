@@ -32,6 +32,11 @@ async fn every_call_needs_a_token_but_health_metrics_docs_and_the_callback() {
         get("/v1/admin/dead-letters"),
         post("/v1/admin/dead-letters/1/redrive"),
         delete("/v1/admin/dead-letters/1"),
+        get("/v1/admin/dead-letters/1"),
+        get("/v1/admin/dead-letters/groups"),
+        get("/v1/admin/redrives"),
+        post("/v1/admin/redrives"),
+        post("/v1/admin/redrives/1/cancel"),
         get("/v1/admin/sagas"),
         post("/v1/admin/sagas/ORD202412010001/resolve"),
     ] {

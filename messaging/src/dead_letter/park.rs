@@ -14,9 +14,12 @@ const MAX_REASON_CHARS: usize = 2_000;
 /// A message about to become a row.
 pub(crate) struct Entry<'a> {
     pub delivery: &'a Delivery,
+    /// What it was sent to; where it lies may be elsewhere.
+    pub topic: &'a str,
     pub waiting_key: Option<&'a str>,
     pub message_id: Option<Uuid>,
     pub reason: String,
+    pub cause: String,
     pub attempts: u32,
 }
 
@@ -48,7 +51,7 @@ pub(crate) async fn park_dead(pool: &PgPool, consumer: &str, entries: &[Entry<'_
     }
     let mut transaction = pool.begin().await?;
     lock_keys(&mut transaction, consumer, &keys_of(entries)).await?;
-    insert(&mut transaction, consumer, DeadLetterState::Dead, entries.iter()).await?;
+    insert(&mut transaction, consumer, DeadLetterState::Dead, Again::IsANewCase, entries.iter()).await?;
     transaction.commit().await
 }
 
@@ -67,9 +70,25 @@ pub(crate) async fn park_behind(
     lock_keys(&mut transaction, consumer, &keys).await?;
     let blocked = blocked_keys(&mut *transaction, consumer, &keys).await?;
     let behind = entries.iter().filter(|entry| entry.waiting_key.is_some_and(|key| blocked.contains(key)));
-    insert(&mut transaction, consumer, DeadLetterState::Behind, behind).await?;
+    insert(&mut transaction, consumer, DeadLetterState::Behind, Again::IsANewCase, behind).await?;
     transaction.commit().await?;
     Ok(blocked)
+}
+
+/// Parks messages that somebody else gave up: behind what its key waits for already, else as dead. One that was ever parked
+/// here is left as it is, whatever became of it.
+pub(super) async fn park_taken_in(pool: &PgPool, consumer: &str, entries: &[Entry<'_>]) -> Result<(), sqlx::Error> {
+    let keys = keys_of(entries);
+    let mut transaction = pool.begin().await?;
+    lock_keys(&mut transaction, consumer, &keys).await?;
+    let mut blocked = blocked_keys(&mut *transaction, consumer, &keys).await?;
+    for entry in entries {
+        // The first of a key blocks it for those that follow.
+        let is_first = entry.waiting_key.is_none_or(|key| blocked.insert(key.to_owned()));
+        let state = if is_first { DeadLetterState::Dead } else { DeadLetterState::Behind };
+        insert(&mut transaction, consumer, state, Again::IsKnown, std::iter::once(entry)).await?;
+    }
+    transaction.commit().await
 }
 
 /// Waits until nobody else parks or redrives messages of these keys; lasts until the transaction ends.
@@ -86,10 +105,18 @@ fn keys_of<'a>(entries: &[Entry<'a>]) -> Vec<&'a str> {
     entries.iter().filter_map(|entry| entry.waiting_key).collect()
 }
 
+/// What a message means that was parked before and is resolved.
+#[derive(Clone, Copy, PartialEq)]
+enum Again {
+    IsANewCase,
+    IsKnown,
+}
+
 async fn insert<'a>(
     transaction: &mut PgConnection,
     consumer: &str,
     state: DeadLetterState,
+    again: Again,
     entries: impl Iterator<Item = &'a Entry<'a>>,
 ) -> Result<(), sqlx::Error> {
     // One statement may not touch a row twice, and the same message may have come twice.
@@ -101,7 +128,7 @@ async fn insert<'a>(
     let queues = || entries.iter().map(|entry| &entry.delivery.queue);
     sqlx::query(include_str!("insert.sql"))
         .bind(consumer)
-        .bind(queues().map(|queue| queue.topic.as_str()).collect::<Vec<_>>())
+        .bind(entries.iter().map(|entry| entry.topic).collect::<Vec<_>>())
         .bind(queues().map(|queue| queue.broker.as_str()).collect::<Vec<_>>())
         .bind(queues().map(|queue| i32::from(queue.queue)).collect::<Vec<_>>())
         .bind(entries.iter().map(|entry| entry.delivery.offset).collect::<Vec<_>>())
@@ -112,7 +139,9 @@ async fn insert<'a>(
         .bind(entries.iter().map(|entry| properties_json(entry.delivery)).collect::<Vec<_>>())
         .bind(vec![state.as_str(); entries.len()])
         .bind(entries.iter().map(|entry| storable_reason(&entry.reason)).collect::<Vec<_>>())
+        .bind(entries.iter().map(|entry| entry.cause.as_str()).collect::<Vec<_>>())
         .bind(entries.iter().map(|entry| i32::try_from(entry.attempts).unwrap_or(i32::MAX)).collect::<Vec<_>>())
+        .bind(again == Again::IsANewCase)
         .execute(transaction)
         .await?;
     Ok(())

@@ -2,7 +2,8 @@
 
 use sqlx::{PgConnection, PgPool};
 
-use super::park::lock_keys;
+use super::cause::cause_of;
+use super::park::{lock_keys, storable_reason};
 use super::{DeadLetter, DeadLetterError, DeadLetterState, find};
 use crate::handler::{Effect, HandleError, Handler};
 use crate::received::ReceivedMessage;
@@ -40,62 +41,81 @@ pub async fn redrive(pool: &PgPool, handler: &dyn Handler, id: i64, by: &str) ->
     if !asked_for.state.is_undelivered() {
         return Err(DeadLetterError::Resolved { id, state: asked_for.state });
     }
+    let place = Place { waiting_key: asked_for.waiting_key.as_deref(), letter_id: id, only_cause: None };
     let mut redriven = Redriven::default();
     while redriven.delivered < MAX_ROWS_PER_REDRIVE {
-        match redrive_first(pool, handler, &asked_for, by).await? {
+        let mut transaction = pool.begin().await?;
+        let step = apply_first(&mut transaction, handler, &place, by).await?;
+        transaction.commit().await?;
+        match step {
             Step::Delivered => redriven.delivered += 1,
-            Step::Stopped(at) => {
+            Step::Stopped { at, .. } => {
                 redriven.stopped_at = Some(at);
                 break;
             }
-            Step::NothingLeft => break,
+            Step::OtherCause(_) | Step::NothingLeft => break,
         }
     }
     Ok(redriven)
 }
 
-enum Step {
+/// A key, or a letter that has none.
+pub(super) struct Place<'a> {
+    pub(super) waiting_key: Option<&'a str>,
+    pub(super) letter_id: i64,
+    /// A dead row of another cause is not tried.
+    pub(super) only_cause: Option<&'a str>,
+}
+
+pub(super) enum Step {
     Delivered,
-    Stopped(StoppedAt),
+    Stopped {
+        at: StoppedAt,
+        /// What it needs is away: the row is as it was, and may be tried again.
+        for_now: bool,
+    },
+    /// The next row is dead of another cause.
+    OtherCause(String),
     NothingLeft,
 }
 
-async fn redrive_first(
-    pool: &PgPool,
+/// Applies the first undelivered row of a place and marks it, in a transaction that the caller commits.
+pub(super) async fn apply_first(
+    transaction: &mut PgConnection,
     handler: &dyn Handler,
-    asked_for: &DeadLetter,
+    place: &Place<'_>,
     by: &str,
-) -> Result<Step, DeadLetterError> {
-    let mut transaction = pool.begin().await?;
-    let Some(first) = lock_first(&mut transaction, asked_for).await? else {
+) -> Result<Step, sqlx::Error> {
+    let Some(first) = lock_first(transaction, handler.name(), place).await? else {
         return Ok(Step::NothingLeft);
     };
-    let step = match apply_one(handler, &first).await {
-        Ok(_) => {
-            mark_redriven(&mut transaction, first.id, by).await?;
-            Step::Delivered
+    if first.state == DeadLetterState::Dead && place.only_cause.is_some_and(|cause| cause != first.cause) {
+        return Ok(Step::OtherCause(first.cause));
+    }
+    match apply_one(handler, &first).await {
+        Ok(effect) => {
+            mark_redriven(transaction, first.id, by, effect).await?;
+            Ok(Step::Delivered)
         }
         Err(error) => {
-            let reason = error.to_string();
-            note_failure(&mut transaction, &first, &error, &reason).await?;
-            Step::Stopped(StoppedAt { id: first.id, reason })
+            let for_now = matches!(error, HandleError::Transient(_) | HandleError::Behind);
+            note_failure(transaction, &first, &error, by, !for_now).await?;
+            Ok(Step::Stopped { at: StoppedAt { id: first.id, reason: error.to_string() }, for_now })
         }
-    };
-    transaction.commit().await?;
-    Ok(step)
+    }
 }
 
-async fn lock_first(transaction: &mut PgConnection, asked_for: &DeadLetter) -> Result<Option<DeadLetter>, sqlx::Error> {
-    match &asked_for.waiting_key {
+async fn lock_first(
+    transaction: &mut PgConnection,
+    consumer: &str,
+    place: &Place<'_>,
+) -> Result<Option<DeadLetter>, sqlx::Error> {
+    match place.waiting_key {
         Some(key) => {
-            lock_keys(transaction, &asked_for.consumer, &[key]).await?;
-            sqlx::query_as(include_str!("first_of_key.sql"))
-                .bind(&asked_for.consumer)
-                .bind(key)
-                .fetch_optional(transaction)
-                .await
+            lock_keys(transaction, consumer, &[key]).await?;
+            sqlx::query_as(include_str!("first_of_key.sql")).bind(consumer).bind(key).fetch_optional(transaction).await
         }
-        None => sqlx::query_as(include_str!("alone.sql")).bind(asked_for.id).fetch_optional(transaction).await,
+        None => sqlx::query_as(include_str!("alone.sql")).bind(place.letter_id).fetch_optional(transaction).await,
     }
 }
 
@@ -105,8 +125,9 @@ async fn apply_one(handler: &dyn Handler, letter: &DeadLetter) -> Result<Effect,
     results.pop().unwrap_or_else(|| Err(HandleError::Failed("the handler gave no result".into())))
 }
 
-async fn mark_redriven(transaction: &mut PgConnection, id: i64, by: &str) -> Result<(), sqlx::Error> {
-    sqlx::query(include_str!("mark_redriven.sql")).bind(id).bind(by).execute(transaction).await?;
+async fn mark_redriven(transaction: &mut PgConnection, id: i64, by: &str, effect: Effect) -> Result<(), sqlx::Error> {
+    let note = (effect == Effect::Duplicate).then_some("it had had its effect before");
+    sqlx::query(include_str!("mark_redriven.sql")).bind(id).bind(by).bind(note).execute(transaction).await?;
     Ok(())
 }
 
@@ -115,16 +136,15 @@ async fn note_failure(
     transaction: &mut PgConnection,
     letter: &DeadLetter,
     error: &HandleError,
-    reason: &str,
+    by: &str,
+    by_itself: bool,
 ) -> Result<(), sqlx::Error> {
-    let state = match error {
-        HandleError::Transient(_) | HandleError::Behind => letter.state,
-        HandleError::Failed(_) | HandleError::Poison(_) => DeadLetterState::Dead,
-    };
     sqlx::query(include_str!("note_failure.sql"))
         .bind(letter.id)
-        .bind(state.as_str())
-        .bind(super::park::storable_reason(reason))
+        .bind(storable_reason(&error.to_string()))
+        .bind(by)
+        .bind(by_itself)
+        .bind(cause_of(error))
         .execute(transaction)
         .await?;
     Ok(())

@@ -8,7 +8,8 @@ use uuid::Uuid;
 
 use super::config::RuntimeConfig;
 use crate::broker::Delivery;
-use crate::dead_letter::Entry;
+use crate::dead_letter::{Entry, WAITS, cause_of};
+use crate::handler::HandleError;
 use crate::received::{Poison, ReceivedMessage, Remains};
 use crate::topic::Topic;
 
@@ -75,20 +76,29 @@ impl Work {
         &self.delivery.queue.topic
     }
 
-    /// Why it is parked behind another: its own fault too, if it has one.
-    pub(super) fn waits_because(&self) -> String {
+    /// Parked behind another; a message that did not parse says so now, and not first when its turn comes.
+    pub(super) fn behind(&self) -> Entry<'_> {
         match &self.content {
-            Content::Message(_) => "waits behind an earlier dead letter of its waiting key".into(),
-            Content::Poison { poison, .. } => poison.reason.clone(),
+            Content::Message(_) => {
+                self.entry("waits behind an earlier dead letter of its waiting key".into(), WAITS.into())
+            }
+            Content::Poison { poison, .. } => self.given_up(&poison.clone().into()),
         }
     }
 
-    pub(super) fn entry(&self, reason: String) -> Entry<'_> {
+    /// Parked because of this.
+    pub(super) fn given_up(&self, problem: &HandleError) -> Entry<'_> {
+        self.entry(problem.to_string(), cause_of(problem))
+    }
+
+    fn entry(&self, reason: String, cause: String) -> Entry<'_> {
         Entry {
             delivery: &self.delivery,
+            topic: self.topic_name(),
             waiting_key: self.waiting_key(),
             message_id: self.message_id(),
             reason,
+            cause,
             attempts: self.attempts,
         }
     }

@@ -27,8 +27,6 @@ pub struct RuntimeConfig {
     pub reachable_check_every_ms: u64,
     /// Longest wait for a consumer to leave its group (3,000 ms).
     pub close_timeout_ms: u64,
-    /// How often dead letters are counted for the metrics (5,000 ms).
-    pub dead_letter_count_every_ms: u64,
     /// How often a member says that it lives (2,000 ms), in [`crate::member`].
     pub heartbeat_every_ms: u64,
     /// Fewest parts, each of whole ordering keys, in which a batch is handled side by side (1). The setting
@@ -55,7 +53,6 @@ impl Default for RuntimeConfig {
             reconnect_wait_ms: 500,
             reachable_check_every_ms: 1_000,
             close_timeout_ms: 3_000,
-            dead_letter_count_every_ms: 5_000,
             heartbeat_every_ms: 2_000,
             min_workers: 1,
             max_workers: 1,

@@ -16,7 +16,7 @@ pub(super) enum Verdict {
     /// An earlier message of its key is not done with.
     WaitItsTurn,
     /// It becomes a dead letter.
-    GiveUp(String),
+    GiveUp(HandleError),
 }
 
 /// The verdict on each message of a batch, and its attempts counted.
@@ -39,14 +39,10 @@ pub(super) fn verdicts(judged: Vec<Judged>, max_attempts: u32) -> Vec<(Work, Ver
 
 fn of_failure(work: &mut Work, problem: HandleError, max_attempts: u32) -> Verdict {
     match problem {
-        HandleError::Poison(reason) => Verdict::GiveUp(reason),
-        HandleError::Failed(reason) => {
+        problem @ HandleError::Poison(_) => Verdict::GiveUp(problem),
+        problem @ HandleError::Failed(_) => {
             work.attempts += 1;
-            if work.attempts >= max_attempts {
-                Verdict::GiveUp(reason)
-            } else {
-                Verdict::TryAgain(HandleError::Failed(reason))
-            }
+            if work.attempts >= max_attempts { Verdict::GiveUp(problem) } else { Verdict::TryAgain(problem) }
         }
         problem @ (HandleError::Transient(_) | HandleError::Behind) => Verdict::TryAgain(problem),
     }

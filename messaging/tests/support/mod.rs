@@ -341,3 +341,10 @@ pub fn broken(order: &str) -> OutgoingMessage {
     message.body = "not json".into();
     message
 }
+
+/// A message in a version nobody supports; otherwise nothing is wrong with it.
+pub fn unsupported(order: &str, version: &str) -> OutgoingMessage {
+    let mut message = outgoing(Uuid::now_v7(), order, 0);
+    message.body = message.body.replace(r#""version":"1.0""#, &format!(r#""version":"{version}""#));
+    message
+}

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::auth::{Role, TokenKey, mint_token};
-use api::{ApiConfig, ApiParts, ApiState};
+use api::{ApiConfig, ApiParts, ApiState, ConsumerGroup};
 use axum::Router;
 use axum::response::Response;
 use domain::{Mode, UserId};
@@ -58,14 +58,24 @@ impl TestApi {
 
     /// As an instance that is configured to take orders in one mode.
     pub async fn start_as(config: ApiConfig, instance: InstanceMode) -> Self {
-        Self::start_on(config, instance, Arc::new(InProcessStockCache::new(60_000))).await
+        Self::start_on(config, instance, Arc::new(InProcessStockCache::new(60_000)), Vec::new()).await
+    }
+
+    /// With consumers that the API knows of.
+    pub async fn start_with_consumers(config: ApiConfig, consumers: Vec<ConsumerGroup>) -> Self {
+        Self::start_on(config, InstanceMode::Policy, Arc::new(InProcessStockCache::new(60_000)), consumers).await
     }
 
     pub async fn start_with_cache(stock_cache: Arc<dyn StockCache>) -> Self {
-        Self::start_on(ApiConfig::default(), InstanceMode::Policy, stock_cache).await
+        Self::start_on(ApiConfig::default(), InstanceMode::Policy, stock_cache, Vec::new()).await
     }
 
-    async fn start_on(config: ApiConfig, instance: InstanceMode, stock_cache: Arc<dyn StockCache>) -> Self {
+    async fn start_on(
+        config: ApiConfig,
+        instance: InstanceMode,
+        stock_cache: Arc<dyn StockCache>,
+        consumers: Vec<ConsumerGroup>,
+    ) -> Self {
         let database = embedded_postgres::testing::database();
         let pool = PgPoolOptions::new().max_connections(5).connect(&database.url).await.unwrap();
         event_store::migrate(&pool).await.unwrap();
@@ -86,7 +96,7 @@ impl TestApi {
             rollout: rollout.clone(),
             broker: None,
             stock_cache,
-            consumers: Vec::new(),
+            consumers,
             metrics_text: Arc::new(|| async { "ledger_commands_total 0\n".to_owned() }.boxed()),
             shutdown: shutdown.clone(),
         };

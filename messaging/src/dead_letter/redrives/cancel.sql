@@ -1,0 +1,3 @@
+UPDATE messaging.redrive
+SET state = 'cancelled', ended_at = clock_timestamp()
+WHERE redrive_id = $1 AND state = 'running'

@@ -1,0 +1,3 @@
+UPDATE messaging.redrive_key
+SET delivered = delivered + 1
+WHERE redrive_id = $1 AND first_letter_id = $2
