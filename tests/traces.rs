@@ -98,6 +98,7 @@ async fn one_order_is_one_trace_from_the_request_to_the_read_model() {
         ("LEDGER__TRACING__OTLP_ENDPOINT", &collector.url),
         ("LEDGER__TRACING__EXPORT_INTERVAL_MS", "100"),
         ("LEDGER__TRACING__EXPORT_TIMEOUT_MS", "2000"),
+        ("LEDGER__LOG__FORMAT", "json"),
     ]);
     let client = instance.client();
     client.put_on_sale(TICKET_TYPE, 100).await;
@@ -152,6 +153,16 @@ async fn one_order_is_one_trace_from_the_request_to_the_read_model() {
     assert!(spans.iter().any(|span| span.name == "POST /v1/orders" && span.parent == "00f067aa0ba902b7"));
     assert!(collector.of_trace(unsampled).is_empty());
 
+    // A failure is one line, which names the trace.
+    let nothing_on_sale = post_order(&instance, 9_999, &format!("00-{sampled}-00f067aa0ba902b7-01")).await;
+    assert!(nothing_on_sale.status().is_client_error(), "{nothing_on_sale:?}");
+    let refused = |line: &Value| line["message"] == "request refused" && line["route"] == "/v1/orders";
+    let lines = support::eventually("the refusal to be logged", SOON, || {
+        let lines: Vec<Value> = log_lines(&instance).into_iter().filter(refused).collect();
+        (!lines.is_empty()).then_some(lines)
+    });
+    assert_eq!((lines.len(), lines[0]["trace_id"].as_str()), (1, Some(sampled)), "{lines:?}");
+
     // Without the collector everything goes on, with one line of each process.
     collector.serving.abort();
     for _ in 0..5 {
@@ -164,7 +175,8 @@ async fn one_order_is_one_trace_from_the_request_to_the_read_model() {
         (dropped.parse::<f64>().unwrap() > 0.0).then_some(())
     });
     instance.assert_settled();
-    let lines = instance.log().matches("the trace collector does not take spans").count();
+    let told = |line: &Value| line["message"].to_string().contains("the trace collector does not take spans");
+    let lines = log_lines(&instance).into_iter().filter(told).count();
     assert!((1..=4).contains(&lines), "{lines} lines of four processes");
 }
 
@@ -192,17 +204,26 @@ fn traceparent_of(instance: &Instance, order: &str) -> String {
 }
 
 async fn place_within(instance: &Instance, traceparent: &str) -> String {
+    let answer = post_order(instance, TICKET_TYPE, traceparent).await;
+    assert_eq!(answer.status(), 202);
+    answer.json::<Value>().await.unwrap()["orderId"].as_str().unwrap().to_owned()
+}
+
+async fn post_order(instance: &Instance, ticket_type: i64, traceparent: &str) -> reqwest::Response {
     let info = instance.info();
-    let body = json!({"userId": 12345, "showId": 1001, "ticketTypeId": TICKET_TYPE, "quantity": 1});
-    let answer = reqwest::Client::new()
+    let body = json!({"userId": 12345, "showId": 1001, "ticketTypeId": ticket_type, "quantity": 1});
+    let request = reqwest::Client::new()
         .post(format!("{}/v1/orders", info["http"].as_str().unwrap()))
         .bearer_auth(info["admin_token"].as_str().unwrap())
         .header("idempotency-key", uuid::Uuid::new_v4().to_string())
         .header("traceparent", traceparent)
-        .json(&body)
-        .send()
-        .await
-        .unwrap();
-    assert_eq!(answer.status(), 202);
-    answer.json::<Value>().await.unwrap()["orderId"].as_str().unwrap().to_owned()
+        .json(&body);
+    request.send().await.unwrap()
+}
+
+/// What all processes have logged, as JSON; what is written at this moment is left out.
+fn log_lines(instance: &Instance) -> Vec<Value> {
+    let logs = std::fs::read_dir(instance.data_dir().join("logs")).unwrap().flatten();
+    let texts = logs.map(|log| std::fs::read_to_string(log.path()).unwrap_or_default());
+    texts.flat_map(|text| text.lines().flat_map(serde_json::from_str).collect::<Vec<Value>>()).collect()
 }

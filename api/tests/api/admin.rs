@@ -1,6 +1,6 @@
 //! Lag and projections.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::{TestApi, get};
 
