@@ -20,22 +20,22 @@ export function whenSignedOut(callback) {
 }
 
 export async function get(path, parameters) {
-  return (await request("GET", withQuery(path, parameters))).json();
+  return whole((await request("GET", withQuery(path, parameters))).json());
 }
 
 /** `{body, etag}`. */
 export async function getTagged(path) {
   const response = await request("GET", path);
-  return { body: await response.json(), etag: response.headers.get("etag") };
+  return { body: await whole(response.json()), etag: response.headers.get("etag") };
 }
 
 export async function getText(path, parameters) {
-  return (await request("GET", withQuery(path, parameters))).text();
+  return whole((await request("GET", withQuery(path, parameters))).text());
 }
 
 export async function send(method, path, { body, parameters, headers } = {}) {
   const response = await request(method, withQuery(path, parameters), { body, headers });
-  return response.status === 204 ? null : response.json();
+  return response.status === 204 ? null : whole(response.json());
 }
 
 /** The answer as it streams in; for server-sent events. */
@@ -49,6 +49,13 @@ export function withQuery(path, parameters = {}) {
     if (value !== null && value !== undefined && value !== "") query.set(name, value);
   }
   return query.size ? `${path}?${query}` : path;
+}
+
+/** An answer that breaks off is like none. */
+function whole(body) {
+  return body.catch((error) => {
+    throw error.name === "AbortError" ? error : new Problem(0, "unreachable", "");
+  });
 }
 
 async function request(method, path, { body, headers, signal } = {}) {

@@ -28,7 +28,12 @@ export function follow(path, onEvent, onState = () => {}) {
       for await (const event of parse(response.body, watchdog.touch)) {
         lastId = event.id ?? lastId;
         pauseMs = FIRST_PAUSE_MS;
-        onEvent(event);
+        // What a page makes of it is no fault of the stream.
+        try {
+          onEvent(event);
+        } catch (error) {
+          reportError(error);
+        }
       }
     } finally {
       watchdog.stop();

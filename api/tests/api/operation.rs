@@ -124,6 +124,7 @@ const CALLS: &[(&str, &str)] = &[
     ("GET", "/v1/users/{userId}/contact"),
     ("PUT", "/v1/users/{userId}/contact"),
     ("GET", "/v1/admin/lag"),
+    ("GET", "/v1/admin/events"),
     ("GET", "/v1/admin/history"),
     ("GET", "/v1/admin/updates"),
     ("GET", "/v1/admin/charts/{chart}"),

@@ -30,7 +30,7 @@ const list = {
       heading(t("dead-letters.title"), t("dead-letters.lead"), link("#/redrives", t("redrives.title"))),
       section(t("letters.groups"), groups.length ? h("ul", { class: "groups" }, groups.map((one) => group(view, one))) : empty(t("letters.none"), t("letters.noneText"))),
       section(t("letters.list"), search(view),
-        isFiltered && groups.length ? operate(t("letters.redriveFiltered"), () => redriveAll(view, filter)) : null,
+        Object.keys(filter).length > 0 && !params.state && groups.length ? operate(t("letters.redriveFiltered"), () => redriveAll(view, filter)) : null,
         letters.items.length ? table(t("letters.list"), columns(), letters.items)
           : empty(t(isFiltered ? "letters.noneFiltered" : "letters.none")),
         pager({ after: params.after, next: letters.next }, (after) => view.go({ after }))),

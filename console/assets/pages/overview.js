@@ -87,7 +87,9 @@ function past(view) {
   const minutes = period(view.route);
   const { history } = view.data;
   // Kept, so that a chart goes on drawing itself while everything around it is drawn anew.
-  view.state.charts ??= CHARTS.map((name) => chart(name, minutes));
+  // One that is not shown ends by itself, so it is made when there is something to show.
+  if (history.error || !history.samples.length) view.state.charts = null;
+  else view.state.charts ??= CHARTS.map((name) => chart(name, minutes));
   const choose = (event) => view.go({ minutes: event.target.value });
   const options = PERIODS_MINUTES.map((one) => [String(one), t(`period.${one}`)]);
   return h("section", { class: "card" },

@@ -16,7 +16,14 @@ export function frame({ route, main, onSignOut, onChange }) {
   return [
     h("a", { class: "skip", href: "#main", onclick: skipTo }, t("skip")),
     h("header", { class: "top" },
-      button("☰", toggleMenu, { tone: "menu-button quiet", name: t("menu") }),
+      h("button", {
+        type: "button",
+        class: "menu-button quiet",
+        "aria-label": t("menu"),
+        "aria-controls": "menu",
+        "aria-expanded": String(document.body.classList.contains("menu-open")),
+        onclick: toggleMenu,
+      }, "☰"),
       h("a", { class: "brand", href: "#/overview" }, h("img", { src: "/console/icon.svg", alt: "", width: 24, height: 24 }), "order-ledger"),
       connection(),
       h("div", { class: "settings" }, settings(onChange), who(onSignOut))),

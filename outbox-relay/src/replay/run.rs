@@ -224,7 +224,10 @@ impl Replay {
         let budget = self.messages_per_second.map_or(usize::MAX, |rate| (rate as usize / STEPS_PER_SECOND).max(1));
         let mut lanes: Vec<LaneProgress> = self.lanes.iter().filter(|lane| lane.reached < lane.end).copied().collect();
         lanes.truncate(budget);
-        let limit = (budget / lanes.len().max(1)).clamp(1, self.parts.config.max_batch_messages);
+        // Few of the rows that are looked at are sent then.
+        let is_filtered = self.request.stream_id.is_some() || self.request.key.is_some();
+        let share = if is_filtered { usize::MAX } else { budget / lanes.len().max(1) };
+        let limit = share.clamp(1, self.parts.config.max_batch_messages);
         let last = lanes.last().map(|lane| lane.lane);
         if let Some(at) = self.lanes.iter().position(|lane| Some(lane.lane) == last) {
             self.lanes.rotate_left(at + 1);

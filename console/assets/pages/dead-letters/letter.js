@@ -36,10 +36,12 @@ export const letter = {
   },
 };
 
-/** As it is where it is not JSON: that may be why it is here. */
+/** Indented with every digit kept; as it is where it is not JSON (that may be why it is here), or the browser can't keep them. */
 function pretty(body) {
+  if (!JSON.rawJSON) return body;
+  const exact = (_, value, { source }) => (typeof value === "number" ? JSON.rawJSON(source) : value);
   try {
-    return JSON.stringify(JSON.parse(body), null, 2);
+    return JSON.stringify(JSON.parse(body, exact), null, 2);
   } catch {
     return body;
   }
