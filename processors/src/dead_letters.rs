@@ -50,9 +50,10 @@ pub async fn start_redrive_edited(
     rate_per_second: i32,
     actor: &str,
 ) -> Result<Redrive, DeadLetterError> {
+    let letter = dead_letter::find(pool, id).await?;
     let mut transaction = pool.begin().await?;
     replace_body(&mut transaction, id, edit, actor).await?;
-    let selection = Selection { ids: vec![id], ..Selection::default() };
+    let selection = Selection::of(&letter);
     let redrive = start(&mut transaction, &selection, rate_per_second, actor).await?;
     transaction.commit().await?;
     Ok(redrive)

@@ -184,7 +184,10 @@ async fn redrive(pool: &PgPool, args: RedriveArgs, json: bool) -> Outcome {
 
 async fn selection(pool: &PgPool, args: &RedriveArgs) -> Result<Selection, Failure> {
     let WhichArgs { consumer, topic, cause, key } = args.which.clone();
-    let by_filter = Selection { consumer, topic, cause, waiting_key: key, ids: args.id.into_iter().collect() };
+    if let Some(id) = args.id {
+        return Ok(Selection::of(&dead_letter::find(pool, id).await?));
+    }
+    let by_filter = Selection { consumer, topic, cause, waiting_key: key, ids: Vec::new() };
     let Some(like) = args.like else { return Ok(by_filter) };
     let letter = dead_letter::find(pool, like).await?;
     Ok(Selection { consumer: Some(letter.consumer), topic: Some(letter.topic), cause: Some(letter.cause), ..by_filter })

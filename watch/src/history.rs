@@ -79,7 +79,11 @@ impl History {
                 () = shutdown.cancelled() => continue,
                 _ = ticks.tick() => {}
             }
-            if let Err(error) = self.step().await {
+            let sampled = tokio::select! {
+                () = shutdown.cancelled() => continue,
+                sampled = self.step() => sampled,
+            };
+            if let Err(error) = sampled {
                 tracing::debug!(%error, "a sample is missing from the history");
             }
         }

@@ -52,7 +52,11 @@ impl InvariantWatch {
     pub async fn run(mut self, shutdown: CancellationToken) {
         while !shutdown.is_cancelled() {
             let started = Instant::now();
-            match self.step().await {
+            let checked = tokio::select! {
+                () = shutdown.cancelled() => break,
+                checked = self.step() => checked,
+            };
+            match checked {
                 Ok(Some(violations)) => show(&violations),
                 Ok(None) => {}
                 Err(error) => tracing::warn!(%error, "the invariants can't be checked just now"),
@@ -76,21 +80,22 @@ impl InvariantWatch {
         let mut violations = delivery(&self.pool).await?;
         violations.extend(missing::remembered(&self.pool).await?);
         violations.extend(projections::verify::stock_sums(&self.pool).await?);
-        violations.extend(self.chain(position).await?);
+        let chain = self.chain(position).await?;
+        violations.extend(chain.violations);
         violations.extend(projections::verify::sampled_rows(&self.pool, self.config.sampled_rows).await?);
         violations.extend(projections::verify::deadlines(&self.pool, projections::verify::DEFAULT_OVERDUE).await?);
         verification::record(&self.pool, MadeBy::Watch, &CHECKED, position, &violations).await?;
+        // Only now: what was found must not be lost with a check that fails later.
+        sqlx::query(include_str!("sql/note_chain_checked.sql")).bind(chain.upto).execute(&self.pool).await?;
         Ok(Some(violations))
     }
 
     /// I5 from where the last check ended. A violation is told once: the next check goes on behind it.
-    async fn chain(&self, head: i64) -> Result<Vec<Violation>, WatchError> {
+    async fn chain(&self, head: i64) -> Result<verify::CheckedRange, WatchError> {
         let checked: Option<i64> =
             sqlx::query_scalar("select position from operations.chain_checked").fetch_optional(&self.pool).await?;
         let after = checked.unwrap_or(0);
-        let range = verify::ledger_range(&self.pool, after, head, self.config.max_chain_events).await?;
-        sqlx::query(include_str!("sql/note_chain_checked.sql")).bind(range.upto).execute(&self.pool).await?;
-        Ok(range.violations)
+        Ok(verify::ledger_range(&self.pool, after, head, self.config.max_chain_events).await?)
     }
 }
 

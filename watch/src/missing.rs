@@ -216,7 +216,10 @@ impl MissingWatch {
     pub async fn run(mut self, shutdown: CancellationToken) {
         while !shutdown.is_cancelled() {
             let started = std::time::Instant::now();
-            let looked = self.step().await;
+            let looked = tokio::select! {
+                () = shutdown.cancelled() => break,
+                looked = self.step() => looked,
+            };
             if let Err(error) = &looked {
                 tracing::warn!(%error, "missing messages can't be looked for just now");
             }
@@ -234,6 +237,10 @@ impl MissingWatch {
     /// Looks once; `None` where another process does.
     pub async fn step(&mut self) -> Result<Option<MissingReport>, WatchError> {
         if !self.leading.is_leader().await? {
+            return Ok(None);
+        }
+        // Each question would wait for an answer in vain.
+        if !self.broker.is_reachable().await {
             return Ok(None);
         }
         let mut report = MissingReport::default();

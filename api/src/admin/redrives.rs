@@ -242,6 +242,13 @@ fn selection(api: &ApiState, wanted: StartRedrive) -> Result<Selection, Problem>
         return Err(Problem::invalid_value("ids", format!("at most {MAX_IDS}; a filter takes any number")));
     }
     let filter = wanted.filter.unwrap_or_default();
+    for (field, value) in
+        [("filter.topic", &filter.topic), ("filter.cause", &filter.cause), ("filter.key", &filter.key)]
+    {
+        if value.as_ref().is_some_and(|value| value.contains('\0')) {
+            return Err(Problem::invalid_value(field, "holds a NUL"));
+        }
+    }
     if let Some(consumer) = &filter.consumer
         && !api.consumers.iter().any(|known| known.name == consumer)
     {

@@ -54,7 +54,13 @@ pub async fn discard(
     let Some(left) = left else { return Ok(Discarded::default()) };
     let redrive_id = match left.next_state.as_str() {
         "behind" => {
-            let selection = Selection { ids: vec![left.next_id], ..Selection::default() };
+            // With its key: by the id alone all undelivered letters would be gone through.
+            let selection = Selection {
+                consumer: Some(letter.consumer.clone()),
+                waiting_key: Some(key.clone()),
+                ids: vec![left.next_id],
+                ..Selection::default()
+            };
             let started = redrives::start(transaction, &selection, redrives::DEFAULT_RATE_PER_SECOND, by).await?;
             Some(started.redrive_id)
         }

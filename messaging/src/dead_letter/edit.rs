@@ -7,6 +7,7 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use super::park::{lock_keys, storable_reason};
+use super::shown::{HIDDEN, may_name_contacts};
 use super::{DeadLetter, DeadLetterError, find_on};
 use crate::inbox;
 use crate::received::ReceivedMessage;
@@ -20,6 +21,9 @@ pub enum EditRefused {
     /// No consumer could read it.
     #[error("no message: {0}")]
     NotAMessage(String),
+    /// It was copied from where it is hidden, and would be sent there.
+    #[error("it holds {HIDDEN}: what stands for a hidden phone number or address")]
+    Hidden,
     /// Effects are once per messageId, so it must stay.
     #[error("messageId must stay {expected}")]
     OtherMessageId { expected: Uuid },
@@ -63,6 +67,9 @@ async fn check(
     letter: &DeadLetter,
     body: &[u8],
 ) -> Result<ReceivedMessage, DeadLetterError> {
+    if may_name_contacts(letter) && String::from_utf8_lossy(body).contains(HIDDEN) {
+        return Err(EditRefused::Hidden.into());
+    }
     let message = ReceivedMessage::from_parts(&letter.topic, body, &letter.properties)
         .map_err(|poison| EditRefused::NotAMessage(poison.reason))?;
     if let Some(expected) = letter.message_id.or_else(|| sent_as(letter))

@@ -84,9 +84,13 @@ pub(super) async fn park_taken_in(pool: &PgPool, consumer: &str, entries: &[Entr
     let mut blocked = blocked_keys(&mut *transaction, consumer, &keys).await?;
     for entry in entries {
         // The first of a key blocks it for those that follow.
-        let is_first = entry.waiting_key.is_none_or(|key| blocked.insert(key.to_owned()));
-        let state = if is_first { DeadLetterState::Dead } else { DeadLetterState::Behind };
-        insert(&mut transaction, consumer, state, Again::IsKnown, std::iter::once(entry)).await?;
+        let waits = entry.waiting_key.is_some_and(|key| blocked.contains(key));
+        let state = if waits { DeadLetterState::Behind } else { DeadLetterState::Dead };
+        let parked = insert(&mut transaction, consumer, state, Again::IsKnown, std::iter::once(entry)).await?;
+        // One that is known blocks its key no more than it did.
+        if parked > 0 {
+            blocked.extend(entry.waiting_key.map(str::to_owned));
+        }
     }
     transaction.commit().await
 }
@@ -118,15 +122,15 @@ async fn insert<'a>(
     state: DeadLetterState,
     again: Again,
     entries: impl Iterator<Item = &'a Entry<'a>>,
-) -> Result<(), sqlx::Error> {
+) -> Result<u64, sqlx::Error> {
     // One statement may not touch a row twice, and the same message may have come twice.
     let mut identities = HashSet::new();
     let entries: Vec<&Entry<'_>> = entries.filter(|entry| identities.insert(entry.identity())).collect();
     if entries.is_empty() {
-        return Ok(());
+        return Ok(0);
     }
     let queues = || entries.iter().map(|entry| &entry.delivery.queue);
-    sqlx::query(include_str!("insert.sql"))
+    let inserted = sqlx::query(include_str!("insert.sql"))
         .bind(consumer)
         .bind(entries.iter().map(|entry| entry.topic).collect::<Vec<_>>())
         .bind(queues().map(|queue| queue.broker.as_str()).collect::<Vec<_>>())
@@ -144,7 +148,7 @@ async fn insert<'a>(
         .bind(again == Again::IsANewCase)
         .execute(transaction)
         .await?;
-    Ok(())
+    Ok(inserted.rows_affected())
 }
 
 /// Postgres text holds no NUL. A property that has one is kept with a replacement character.

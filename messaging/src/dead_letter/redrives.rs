@@ -13,7 +13,7 @@ use serde::Serialize;
 use sqlx::{FromRow, PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::{DeadLetterError, DeadLetterState};
+use super::{DeadLetter, DeadLetterError, DeadLetterState};
 
 /// Messages a second where nobody says otherwise.
 pub const DEFAULT_RATE_PER_SECOND: i32 = 500;
@@ -39,6 +39,18 @@ pub struct Selection {
     pub waiting_key: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ids: Vec<i64>,
+}
+
+impl Selection {
+    /// The key of one letter, named so that it is found without going through all others.
+    pub fn of(letter: &DeadLetter) -> Self {
+        Self {
+            consumer: Some(letter.consumer.clone()),
+            waiting_key: letter.waiting_key.clone(),
+            ids: vec![letter.id],
+            ..Self::default()
+        }
+    }
 }
 
 /// What a redrive would do.

@@ -5,8 +5,22 @@ use serde_json::Value;
 use super::DeadLetter;
 use crate::topic::Topic;
 
-const HIDDEN: &str = "•••";
-const CONTACT_MEMBERS: [&str; 2] = ["phone", "email"];
+pub(super) const HIDDEN: &str = "•••";
+/// What names nobody. A dead letter may have its members misnamed, so all others are hidden.
+const SHOWN_MEMBERS: [&str; 12] = [
+    "messageId",
+    "eventType",
+    "timestamp",
+    "source",
+    "version",
+    "notificationId",
+    "userId",
+    "orderId",
+    "template",
+    "subject",
+    "title",
+    "body",
+];
 
 /// Whether phone numbers and addresses are for whoever looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,16 +51,17 @@ pub fn shown_body(letter: &DeadLetter, body: &[u8], contacts: Contacts) -> Strin
 
 fn hide(value: &mut Value) {
     match value {
-        Value::Object(members) => {
-            for (name, member) in members {
-                if CONTACT_MEMBERS.contains(&name.to_lowercase().as_str()) {
-                    *member = HIDDEN.into();
-                } else {
-                    hide(member);
-                }
-            }
-        }
-        Value::Array(items) => items.iter_mut().for_each(hide),
+        Value::Object(members) => members.iter_mut().for_each(|(name, member)| hide_member(name, member)),
+        Value::Array(items) => items.iter_mut().for_each(|item| hide_member("", item)),
         _ => {}
+    }
+}
+
+fn hide_member(name: &str, member: &mut Value) {
+    match member {
+        Value::Object(_) | Value::Array(_) => hide(member),
+        Value::Null | Value::Bool(_) => {}
+        _ if SHOWN_MEMBERS.contains(&name) => {}
+        _ => *member = HIDDEN.into(),
     }
 }

@@ -7,7 +7,7 @@ from (
         or exists (select from messaging.dead_letter d where d.consumer = $5 and d.identity = o.message_id::text)
         or exists (
             select from messaging.dead_letter d
-            where d.consumer = $5 and d.message_id is null and d.topic = o.topic
+            where d.consumer = $5 and (d.message_id is null or d.identity <> d.message_id::text) and d.topic = o.topic
                 and d.properties ->> 'position' = o.position::text
         ) as is_traced
     from store.outbox o

@@ -7,7 +7,7 @@ with looked as (
         or exists (select from messaging.dead_letter d where d.consumer = $1 and d.identity = m.message_id::text)
         or exists (
             select from messaging.dead_letter d
-            where d.consumer = $1 and d.message_id is null and d.topic = $2
+            where d.consumer = $1 and (d.message_id is null or d.identity <> d.message_id::text) and d.topic = $2
                 and d.properties ->> 'position' = m.position::text
         ) as is_traced
     from operations.missing_message m

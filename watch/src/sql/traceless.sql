@@ -8,7 +8,7 @@ where o.lane = any($1) and o.position > $2 and o.position <= $3 and p.state is d
     and not exists (select from messaging.dead_letter d where d.consumer = $5 and d.identity = o.message_id::text)
     and not exists (
         select from messaging.dead_letter d
-        where d.consumer = $5 and d.message_id is null and d.topic = o.topic
+        where d.consumer = $5 and (d.message_id is null or d.identity <> d.message_id::text) and d.topic = o.topic
             and d.properties ->> 'position' = o.position::text
     )
 order by o.position, o.n, o.lane

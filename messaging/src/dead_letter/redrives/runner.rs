@@ -142,6 +142,11 @@ impl RedriveRunner {
         let ended = CancellationToken::new();
         let working = async {
             while let Err(error) = self.go_through(&redrive, &stop).await {
+                // The claim runs out by itself.
+                if stop.is_cancelled() {
+                    debug!(redrive_id = %redrive.redrive_id, %error, "redrive left as it is");
+                    break;
+                }
                 warn!(redrive_id = %redrive.redrive_id, %error, "redrive interrupted, going on");
                 pause(Duration::from_millis(self.config.reconnect_wait_ms), &stop).await;
             }
