@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::IntoResponse;
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use operator_console::chart::{self, Chart, MAX_WIDTH_PX, MIN_WIDTH_PX, Series};
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -22,6 +22,8 @@ use crate::state::ApiState;
 const DEFAULT_MINUTES: u32 = 60;
 /// A week: as far as somebody might keep it.
 const MAX_MINUTES: u32 = 7 * 24 * 60;
+/// The least that is shown, where so much was asked for.
+const MIN_SHOWN_MINUTES: i64 = 5;
 const DEFAULT_WIDTH_PX: u32 = 640;
 /// The clocks of the world are no further apart from UTC.
 const MAX_UTC_OFFSET_MINUTES: i32 = 14 * 60;
@@ -82,13 +84,20 @@ pub(crate) async fn get(
     let until = api.ledger.now();
     let chart = Chart {
         title: name.title().to_owned(),
-        from_ms: (until - TimeDelta::minutes(i64::from(minutes))).timestamp_millis(),
+        from_ms: shown_from(&past, until, minutes).timestamp_millis(),
         until_ms: until.timestamp_millis(),
         utc_offset_minutes,
         series: name.series(&past),
     };
     let svg = chart::draw(&chart, width_px).map_err(Problem::internal)?;
     Ok(([(CONTENT_TYPE, "image/svg+xml"), (CACHE_CONTROL, "no-store")], svg))
+}
+
+/// A ledger that is younger than the time asked for shows what there is, and not mostly nothing.
+fn shown_from(past: &Past, until: DateTime<Utc>, minutes: u32) -> DateTime<Utc> {
+    let asked = until - TimeDelta::minutes(i64::from(minutes));
+    let first = past.samples.first().map_or(asked, |sample| sample.sampled_at);
+    asked.max(first.min(until - TimeDelta::minutes(MIN_SHOWN_MINUTES)))
 }
 
 fn within<T>(field: &str, text: Option<&str>, default: T, (least, most): (T, T)) -> Result<T, Problem>
