@@ -239,13 +239,11 @@ impl MissingWatch {
         if !self.leading.is_leader().await? {
             return Ok(None);
         }
-        // Each question would wait for an answer in vain.
-        if !self.broker.is_reachable().await {
-            return Ok(None);
-        }
+        // Otherwise each question would wait for an answer in vain.
+        let is_reachable = self.broker.is_reachable().await;
         let mut report = MissingReport::default();
         for consumer in &self.consumers {
-            for topic in consumer.topics {
+            for topic in consumer.topics.iter().filter(|_| is_reachable) {
                 let judge = Judge {
                     pool: &self.pool,
                     broker: self.broker.as_ref(),
