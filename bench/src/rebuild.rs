@@ -126,7 +126,7 @@ impl RebuildBench {
         let speed = found.rebuilt.per_second / found.copied.per_second.max(1e-3);
         report.note(format!(
             "The rebuild has {speed:.2}x the rate of the plain COPY: it reads by COPY too, folds, writes, indexes and compares three \
-             tables; it writes at most {}% of the time (projection.rebuild_max_busy_percent).",
+             tables; it works at most {}% of the time (projection.rebuild_max_busy_percent).",
             self.config.max_busy_percent
         ));
         report

@@ -26,6 +26,8 @@ impl TableHash {
     pub(crate) async fn of(transaction: &mut PgConnection, table: &Table) -> Result<Self, ProjectionError> {
         // A row's text shows times in the time zone of the session.
         sqlx::query("set local time zone 'UTC'").execute(&mut *transaction).await?;
+        // One processor, and not each of them: it may take longer.
+        sqlx::query("set local max_parallel_workers_per_gather = 0").execute(&mut *transaction).await?;
         Ok(sqlx::query_as(table.sql(include_str!("../sql/hash.sql"))).fetch_one(transaction).await?)
     }
 }

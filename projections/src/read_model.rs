@@ -12,8 +12,8 @@ use sqlx::{AssertSqlSafe, PgConnection, PgPool};
 use crate::ProjectionError;
 use crate::ledger;
 
-/// Events folded before others of the process have a turn: leases are renewed meanwhile.
-const EVENTS_PER_TURN: usize = 1_000;
+/// Events folded before others of the process have a turn: those who read wait no longer than that.
+const EVENTS_PER_TURN: usize = 100;
 
 /// A row of a read model, how it follows from the events of its stream, and how rows are read and written in batches.
 pub trait ReadModel: Clone + Send + Sync + 'static {

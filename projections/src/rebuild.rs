@@ -11,7 +11,6 @@
 mod attend;
 mod compare;
 mod config;
-mod read_ahead;
 mod record;
 mod versions;
 mod work;

@@ -8,7 +8,7 @@ use anyhow::Context;
 use clap::Args;
 use processors::audit;
 use projections::rebuild::{self, Claim, last, last_of_all, resume_or_request};
-use projections::{NAMES, ProjectionError, Rebuild, RebuildState, Rebuilder, lag};
+use projections::{NAMES, ProjectionError, Rebuild, RebuildConfig, RebuildState, Rebuilder, lag};
 use serde_json::json;
 use sqlx::PgPool;
 use tokio::task::JoinSet;
@@ -40,6 +40,10 @@ pub struct RebuildArgs {
     /// Say what is shown and how the last rebuilds went, or how far they are.
     #[arg(long, conflicts_with = "dry_run")]
     status: bool,
+    /// How much of the time it works, instead of `projection.rebuild_max_busy_percent`: more is sooner over, and slower for
+    /// those who look meanwhile.
+    #[arg(long, value_name = "1-100", value_parser = clap::value_parser!(u32).range(1..=100), conflicts_with_all = ["rollback", "status"])]
+    busy_percent: Option<u32>,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -55,7 +59,9 @@ pub fn run(config: Config, args: RebuildArgs) -> Outcome {
         if args.rollback {
             return rollback(&pool, &names, args.json).await;
         }
-        let rebuilder = Rebuilder::new(pool.clone(), rebuild_config(&config));
+        let configured = rebuild_config(&config);
+        let max_busy_percent = args.busy_percent.unwrap_or(configured.max_busy_percent);
+        let rebuilder = Rebuilder::new(pool.clone(), RebuildConfig { max_busy_percent, ..configured });
         build(&pool, &rebuilder, &names, &args).await
     })
 }

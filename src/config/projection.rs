@@ -17,9 +17,10 @@ pub struct ProjectionSection {
     pub rebuild_lease_ttl_ms: u64,
     /// Ledger positions read, folded and written in one transaction.
     pub rebuild_max_range_events: usize,
-    /// Ranges of different read models written at once by one process.
+    /// Ranges of different read models worked on at once by one process.
     pub rebuild_max_ranges_at_once: usize,
-    /// How much of the time they are; the rest of it is left to those who read and order.
+    /// How much of the time they are; the rest of it is left to those who read and order. The default keeps p99 of reads under
+    /// 1.5 times what it was on two processors that are busy already (docs/measurements.md).
     pub rebuild_max_busy_percent: u32,
 }
 
@@ -31,9 +32,9 @@ impl Default for ProjectionSection {
             rebuild_automatically: false,
             rebuild_poll_interval_ms: 1_000,
             rebuild_lease_ttl_ms: 10_000,
-            rebuild_max_range_events: 40_000,
+            rebuild_max_range_events: 5_000,
             rebuild_max_ranges_at_once: 1,
-            rebuild_max_busy_percent: 75,
+            rebuild_max_busy_percent: 20,
         }
     }
 }

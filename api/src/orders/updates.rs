@@ -17,9 +17,9 @@ use serde::Serialize;
 use sqlx::PgPool;
 use utoipa::ToSchema;
 
-use super::visible_order;
 use crate::auth::Caller;
 use crate::extract::PathId;
+use crate::fields::order_not_found;
 use crate::openapi::{CallerProblems, NotFoundProblem, ParameterProblems};
 use crate::problem::Problem;
 use crate::state::ApiState;
@@ -78,11 +78,15 @@ pub(crate) async fn updates(
     let stream_id = Order::stream_id(id.as_str());
     // Before anything is read, so that nothing can happen unseen between reading and waiting.
     let subscription = api.news.subscribe(stream_id.clone())?;
-    let order = visible_order(&api, &caller, &id).await?;
-    if after > order.version {
+    // From the ledger and at once: the read model may be behind what this client was told, and between two reads the last
+    // event could happen and never be told.
+    let loaded = api.ledger.load::<Order>(id.as_str()).await?;
+    let version = loaded.version as i64;
+    let order = loaded.state.placed.filter(|order| caller.may_see(order.user_id)).ok_or_else(order_not_found)?;
+    if after > version {
         return Err(Problem::invalid_value("Last-Event-ID", "a version of the order's stream"));
     }
-    if after == order.version && is_settled(&api.ledger, &id).await? {
+    if after == version && order.is_settled() {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     let heartbeat = KeepAlive::new().interval(Duration::from_millis(api.config.update_heartbeat_ms));
@@ -107,10 +111,11 @@ fn last_event_id(headers: &HeaderMap) -> Result<i64, Problem> {
     version.ok_or_else(|| Problem::invalid_value("Last-Event-ID", "a version of the order's stream"))
 }
 
-/// An order that has ended with a payment under way may still get its tickets, or its money back.
-async fn is_settled(ledger: &Ledger, id: &OrderId) -> Result<bool, Problem> {
-    let order = ledger.load::<Order>(id.as_str()).await?.state.placed;
-    Ok(order.is_some_and(|order| order.is_settled()))
+/// Whether nothing comes after this version. An order that has ended with a payment under way may still get its tickets, or
+/// its money back.
+async fn is_settled_at(ledger: &Ledger, id: &OrderId, version: i64) -> Result<bool, Problem> {
+    let order = ledger.load::<Order>(id.as_str()).await?;
+    Ok(order.version as i64 == version && order.state.placed.is_some_and(|placed| placed.is_settled()))
 }
 
 struct Updates {
@@ -158,7 +163,7 @@ impl Updates {
             self.pending.push_back(update.into_event()?);
         }
         // What has happened since is read next: it woke the subscription.
-        self.is_over = may_be_over && is_settled(&self.ledger, &self.order_id).await?;
+        self.is_over = may_be_over && is_settled_at(&self.ledger, &self.order_id, self.version).await?;
         Ok(!events.is_empty())
     }
 }

@@ -10,6 +10,8 @@ const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
 const COLUMNS: i16 = 7;
 /// Where a tuple's number of columns would stand, at the end.
 const TRAILER: i16 = -1;
+/// Events decoded before others of the process have a turn.
+const EVENTS_PER_TURN: usize = 1_000;
 /// Postgres counts from the year 2000.
 const POSTGRES_EPOCH_MICROS: i64 = 946_684_800_000_000;
 
@@ -32,17 +34,20 @@ pub(crate) async fn copy_category_range(
             bytes.extend_from_slice(&chunk);
         }
     }
-    decode(&bytes).ok_or_else(|| sqlx::Error::Protocol("COPY gave something that is no row of events".to_owned()))
+    decode(&bytes).await.ok_or_else(|| sqlx::Error::Protocol("COPY gave something that is no row of events".to_owned()))
 }
 
 /// `None` where the bytes are not what the statement gives.
-fn decode(bytes: &[u8]) -> Option<Vec<RecordedEvent>> {
+async fn decode(bytes: &[u8]) -> Option<Vec<RecordedEvent>> {
     let mut reader = Reader { rest: bytes.strip_prefix(SIGNATURE)? };
     let _flags = reader.int32()?;
     let extension_bytes = usize::try_from(reader.int32()?).ok()?;
     reader.take(extension_bytes)?;
     let mut events = Vec::new();
     loop {
+        if events.len() % EVENTS_PER_TURN == EVENTS_PER_TURN - 1 {
+            tokio::task::yield_now().await;
+        }
         match reader.int16()? {
             TRAILER => return Some(events),
             COLUMNS => events.push(reader.event()?),
@@ -124,13 +129,13 @@ mod tests {
         bytes
     }
 
-    #[test]
-    fn a_tuple_is_an_event() {
+    #[tokio::test]
+    async fn a_tuple_is_an_event() {
         let seven = 7_i64.to_be_bytes();
         let one_second = 1_000_000_i64.to_be_bytes();
         let tuple =
             tuple(&[&seven, b"order-1", &seven, b"OrderPaid", &[0, 2], "{\"a\":\"ä\"}".as_bytes(), &one_second]);
-        let events = decode(&copied(&[&tuple, &tuple])).unwrap();
+        let events = decode(&copied(&[&tuple, &tuple])).await.unwrap();
         assert_eq!(events.len(), 2);
         let event = &events[0];
         assert_eq!((event.position, event.version, event.schema_version), (7, 7, 2));
@@ -138,12 +143,12 @@ mod tests {
         assert_eq!((event.payload.as_str(), event.recorded_at.timestamp()), ("{\"a\":\"ä\"}", 946_684_801));
     }
 
-    #[test]
-    fn what_is_cut_off_is_refused() {
+    #[tokio::test]
+    async fn what_is_cut_off_is_refused() {
         let whole = copied(&[]);
-        assert_eq!(decode(&whole), Some(Vec::new()));
+        assert_eq!(decode(&whole).await, Some(Vec::new()));
         for length in 0..whole.len() {
-            assert_eq!(decode(&whole[..length]), None, "{length}");
+            assert_eq!(decode(&whole[..length]).await, None, "{length}");
         }
     }
 }

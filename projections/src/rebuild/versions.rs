@@ -46,6 +46,8 @@ pub(super) async fn index<M: ReadModel>(
     if !secondary_indexes(connection, table).await?.is_empty() {
         return Ok(());
     }
+    // One processor, and not each of them: it may take longer.
+    sqlx::query("set local max_parallel_maintenance_workers = 0").execute(&mut *connection).await?;
     for definition in secondary_indexes(connection, &active).await? {
         // `CREATE INDEX orders_v1_by_user ON projection.orders_v1 USING …`: all that is particular to a table stands before.
         let Some((_, columns)) = definition.split_once(" USING ") else { continue };

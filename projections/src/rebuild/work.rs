@@ -5,12 +5,12 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use domain::Decider;
 use sqlx::{Connection, PgPool, Postgres, Transaction};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::compare::{self, Comparison};
-use super::read_ahead::{self, Range};
 use super::record::{self, Rebuild, RebuildState};
 use super::{RebuildConfig, Watch, versions};
 use crate::checkpoint::{self, LiveVersions};
@@ -81,11 +81,10 @@ impl<M: ReadModel> Work<'_, M> {
             if live - self.rebuild.position <= self.config.max_range_events.min(MAX_JOIN_EVENTS) {
                 return Ok(true);
             }
-            let from = self.rebuild.position;
-            let mut ranges = read_ahead::ranges::<M>(self.pool, from, live, self.config.max_range_events);
             let mut since = Instant::now();
-            while let Some(range) = ranges.recv().await {
-                self.apply(range?, &mut since).await?;
+            while self.rebuild.position < live {
+                let to = live.min(self.rebuild.position + self.config.max_range_events);
+                self.apply_upto(to, &mut since).await?;
                 if self.stop.is_cancelled() {
                     return Ok(false);
                 }
@@ -93,8 +92,9 @@ impl<M: ReadModel> Work<'_, M> {
         }
     }
 
-    /// Writes a range and how far that is, and rests. The turn lasts until then: others may not work in the pause.
-    async fn apply(&mut self, range: Range, since: &mut Instant) -> Result<(), ProjectionError> {
+    /// Reads, folds and writes a range and how far that is, and rests. The turn lasts until then: others may not work in the
+    /// pause. Nothing is read ahead: that would be faster, and take the processor from those who look and order.
+    async fn apply_upto(&mut self, to: i64, since: &mut Instant) -> Result<(), ProjectionError> {
         let turns = self.turns.clone();
         // The semaphore is never closed: there is always a turn to come.
         let _turn = turns.acquire().await;
@@ -102,11 +102,13 @@ impl<M: ReadModel> Work<'_, M> {
         let mut transaction = self.pool.begin().await?;
         // What a crash of Postgres takes of the rows it takes of the position too.
         sqlx::query("set local synchronous_commit = off").execute(&mut *transaction).await?;
-        read_model::apply_events::<M>(&mut transaction, &self.table(), &range.events).await?;
-        let rate = self.rate(range.to, since);
-        record::advance(&mut *transaction, &self.rebuild, range.to, self.rebuild.target, rate).await?;
+        let from = self.rebuild.position;
+        let events = ledger::copy_category_range(&mut transaction, M::Aggregate::CATEGORY, from, to).await?;
+        read_model::apply_events::<M>(&mut transaction, &self.table(), &events).await?;
+        let rate = self.rate(to, since);
+        record::advance(&mut *transaction, &self.rebuild, to, self.rebuild.target, rate).await?;
         transaction.commit().await?;
-        self.rebuild.position = range.to;
+        self.rebuild.position = to;
         self.rebuild.events_per_second = rate;
         (self.watch)(&self.rebuild);
         let rest = tokio::time::sleep(rest_after(started.elapsed(), self.config.max_busy_percent));
