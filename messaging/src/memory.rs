@@ -10,7 +10,7 @@ use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use tokio::sync::watch;
 
-use crate::broker::{Broker, BrokerError, Consumer, OutgoingMessage, Producer, QueueBacklog, SendError};
+use crate::broker::{Broker, BrokerError, BrokerStatus, Consumer, OutgoingMessage, Producer, QueueBacklog, SendError};
 use consumer::{InMemoryConsumer, InMemoryListener};
 use state::{State, Stored};
 
@@ -55,6 +55,11 @@ impl InMemoryBroker {
     pub fn set_down(&self, down: bool) {
         self.shared.lock().down = down;
         self.shared.changed();
+    }
+
+    /// It becomes one of several, of which these are away. None: it is the only one.
+    pub fn set_away(&self, brokers: &[&str]) {
+        self.shared.lock().away = brokers.iter().map(|name| (*name).to_owned()).collect();
     }
 
     /// Disturbs what is sent from now on; `None` ends it.
@@ -140,6 +145,11 @@ impl Broker for InMemoryBroker {
 
     async fn is_reachable(&self) -> bool {
         !self.shared.lock().down
+    }
+
+    async fn statuses(&self) -> Vec<BrokerStatus> {
+        let away = self.shared.lock().away.clone();
+        away.into_iter().map(|name| BrokerStatus { name, is_up: false, disk_used_ratio: None }).collect()
     }
 
     async fn close(&self) {}

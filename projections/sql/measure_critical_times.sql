@@ -2,7 +2,7 @@
 -- database's, and how long ago the commit was is counted back. offset 0: index look-ups, whatever the planner thinks.
 with measured as (
     select case e.type when 'OrderPlaced' then 'order_visible' else 'order_confirmed' end as effect,
-        extract(epoch from clock_timestamp() - placed.recorded_at)::float8 - committed.seconds_ago as seconds
+        extract(epoch from statement_timestamp() - placed.recorded_at)::float8 - committed.seconds_ago as seconds
     from unnest($1::bigint[], $2::bigint[], $3::float8[]) as committed (after_position, upto, seconds_ago)
     cross join lateral (
         select type, stream_id

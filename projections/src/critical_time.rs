@@ -89,12 +89,14 @@ async fn look(pool: &PgPool, commits: &[Commit]) -> Result<(), sqlx::Error> {
     if commits.is_empty() {
         return Ok(());
     }
+    // First: to wait for a connection is nobody's critical time.
+    let mut connection = pool.acquire().await?;
     let measured: Vec<ClassRow> = sqlx::query_as(include_str!("../sql/measure_critical_times.sql"))
         .bind(commits.iter().map(|commit| commit.from).collect::<Vec<_>>())
         .bind(commits.iter().map(|commit| commit.to).collect::<Vec<_>>())
         .bind(commits.iter().map(|commit| commit.at.elapsed().as_secs_f64()).collect::<Vec<_>>())
         .bind(CLASS_GROWTH)
-        .fetch_all(pool)
+        .fetch_all(&mut *connection)
         .await?;
     for row in measured {
         let orders = usize::try_from(row.orders).unwrap_or(usize::MAX);

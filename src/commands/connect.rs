@@ -35,7 +35,8 @@ pub async fn pool(config: &Config) -> anyhow::Result<PgPool> {
         // A ping before each use would double the round trips of a query; a connection that died is replaced when used.
         .test_before_acquire(false)
         .acquire_timeout(Duration::from_millis(config.database.acquire_timeout_ms))
-        .connect_with(options.application_name("order-ledger"))
+        // Short queries, of which none would earn back what compiling it takes.
+        .connect_with(options.application_name("order-ledger").options([("jit", "off")]))
         .await
         .context("cannot reach Postgres")
 }

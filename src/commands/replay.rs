@@ -94,7 +94,7 @@ async fn replay(config: &Config, args: &ReplayArgs, pool: &PgPool, broker: &Arc<
             }
             refuse_what_is_gone(args, &plan)?;
             if plan.messages == 0 {
-                return nothing_to_send(&request);
+                return nothing_to_send(&request, args.json);
             }
             begin(parts, request, &plan, args.rate).await?
         }
@@ -165,11 +165,15 @@ fn refuse_what_is_gone(args: &ReplayArgs, plan: &Plan) -> Result<(), Failure> {
     .into())
 }
 
-fn nothing_to_send(request: &ReplayRequest) -> Outcome {
+fn nothing_to_send(request: &ReplayRequest, json: bool) -> Outcome {
     if let Some(key) = &request.key {
         return Err(anyhow!("no message of {} has the key {key} in this range", request.topic).into());
     }
-    println!("nothing to send: no message of {} in this range", request.topic);
+    if json {
+        println!("{}", json!({ "request": Shown::of(request), "state": "done", "messages": 0, "sent": 0 }));
+    } else {
+        println!("nothing to send: no message of {} in this range", request.topic);
+    }
     Ok(())
 }
 

@@ -34,7 +34,7 @@ impl Default for ProjectionSection {
             rebuild_lease_ttl_ms: 10_000,
             rebuild_max_range_events: 5_000,
             rebuild_max_ranges_at_once: 1,
-            rebuild_max_busy_percent: 20,
+            rebuild_max_busy_percent: 15,
         }
     }
 }

@@ -7,7 +7,7 @@
 mod exporter;
 mod process;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -65,6 +65,8 @@ struct BrokerWatch {
     data_dir: PathBuf,
     name_server: Option<String>,
     exporters: Vec<Exporter>,
+    /// Every broker that was ever heard of.
+    names: BTreeSet<String>,
     processor: ProcessorTime,
 }
 
@@ -75,6 +77,7 @@ impl BrokerWatch {
             data_dir: config.data_dir().to_path_buf(),
             name_server: config.rocketmq.name_server.clone(),
             exporters: config.metrics.broker_exporter_urls().into_iter().map(Exporter::new).collect(),
+            names: BTreeSet::new(),
             processor: ProcessorTime::default(),
         }
     }
@@ -83,7 +86,13 @@ impl BrokerWatch {
         let is_reachable = within(self.broker.is_reachable()).await.unwrap_or(false);
         gauge!(UP, "broker" => ANY).set(f64::from(u8::from(is_reachable)));
         let mut fullest = None;
-        for status in within(self.broker.statuses()).await.unwrap_or_default() {
+        let statuses = within(self.broker.statuses()).await.unwrap_or_default();
+        // Of those that nothing was heard of in time nothing is known.
+        for silent in self.names.iter().filter(|name| statuses.iter().all(|status| status.name != **name)) {
+            gauge!(UP, "broker" => silent.clone()).set(f64::NAN);
+        }
+        for status in statuses {
+            self.names.insert(status.name.clone());
             gauge!(UP, "broker" => status.name).set(f64::from(u8::from(status.is_up)));
             fullest = [fullest, status.disk_used_ratio].into_iter().flatten().reduce(f64::max);
         }

@@ -23,7 +23,7 @@ const CHECKED: [&str; 5] = ["I1", "I2", "I5", "I7", "I8"];
 pub struct InvariantWatchConfig {
     /// Between two checks.
     pub interval: Duration,
-    /// Events of the hash chain walked in one check; the next one goes on from there.
+    /// Events of the hash chain walked in one check; the next one goes on from there. By default it keeps up with 10,000 a second.
     pub max_chain_events: i64,
     /// Rows of each read model that are folded again and compared.
     pub sampled_rows: i64,
@@ -31,7 +31,7 @@ pub struct InvariantWatchConfig {
 
 impl Default for InvariantWatchConfig {
     fn default() -> Self {
-        Self { interval: Duration::from_secs(300), max_chain_events: 200_000, sampled_rows: 50 }
+        Self { interval: Duration::from_secs(300), max_chain_events: 3_000_000, sampled_rows: 50 }
     }
 }
 

@@ -153,8 +153,13 @@ pub async fn check_all(
     config: &MissingConfig,
 ) -> Result<Checked, WatchError> {
     let Checked { mut violations, mut not_judged } = Checked::default();
+    let all_answer = all_answer(broker).await;
     for consumer in judged(consumers) {
         for topic in consumer.topics {
+            if !all_answer {
+                not_judged.push(format!("{} of {topic}", consumer.group));
+                continue;
+            }
             let judge = Judge { pool, broker, consumer, topic: *topic, config };
             let Some(judged) = judge.everything().await? else {
                 not_judged.push(format!("{} of {topic}", consumer.group));
@@ -168,6 +173,12 @@ pub async fn check_all(
         }
     }
     Ok(Checked { violations, not_judged })
+}
+
+/// What waits on a broker that is away would look as if it had been passed. And with none that answers, each question would
+/// wait in vain.
+async fn all_answer(broker: &dyn Broker) -> bool {
+    broker.is_reachable().await && broker.statuses().await.iter().all(|status| status.is_up)
 }
 
 /// I1 by what the watch remembers.
@@ -239,11 +250,10 @@ impl MissingWatch {
         if !self.leading.is_leader().await? {
             return Ok(None);
         }
-        // Otherwise each question would wait for an answer in vain.
-        let is_reachable = self.broker.is_reachable().await;
+        let all_answer = all_answer(self.broker.as_ref()).await;
         let mut report = MissingReport::default();
         for consumer in &self.consumers {
-            for topic in consumer.topics.iter().filter(|_| is_reachable) {
+            for topic in consumer.topics.iter().filter(|_| all_answer) {
                 let judge = Judge {
                     pool: &self.pool,
                     broker: self.broker.as_ref(),

@@ -30,6 +30,8 @@ pub(super) struct Group {
 
 pub(super) struct State {
     pub(super) down: bool,
+    /// The brokers beside it that are away.
+    pub(super) away: Vec<String>,
     pub(super) disorder: Option<Disorder>,
     pub(super) topics: BTreeMap<String, Vec<Vec<Stored>>>,
     pub(super) groups: HashMap<String, Group>,
@@ -41,6 +43,7 @@ impl State {
     pub(super) fn new(max_message_bytes: usize) -> State {
         State {
             down: false,
+            away: Vec::new(),
             disorder: None,
             topics: BTreeMap::new(),
             groups: HashMap::new(),

@@ -27,7 +27,7 @@ impl Default for RebuildConfig {
             lease_ttl: Duration::from_secs(10),
             max_range_events: 5_000,
             max_ranges_at_once: 1,
-            max_busy_percent: 20,
+            max_busy_percent: 15,
             swap_lock_timeout: Duration::from_millis(100),
             max_swap_attempts: 600,
         }

@@ -158,6 +158,21 @@ async fn without_a_broker_nothing_is_known_and_nothing_is_said_to_be_missing() {
 }
 
 #[tokio::test]
+async fn what_waits_on_a_broker_that_is_away_is_not_called_missing() {
+    let mut world = World::new().await;
+    world.send(3).await;
+    world.acknowledge_all().await;
+    world.broker.set_away(&["broker-b"]);
+    let report = look_twice(&world).await;
+    assert_eq!((report.counted, report.missing[CONSUMER], ids(&report)), (0, None, vec![]));
+    let checked = missing::check_all(&world.pool, &world.broker, &world.consumers(), &MissingConfig::default()).await;
+    assert_eq!(checked.unwrap(), Checked { violations: vec![], not_judged: vec![format!("{GROUP} of {TOPIC}")] });
+
+    world.broker.set_away(&[]);
+    assert_eq!(look_twice(&world).await.missing[CONSUMER], Some(3), "now it is known that they are gone");
+}
+
+#[tokio::test]
 async fn what_is_so_old_that_its_traces_are_forgotten_is_not_judged() {
     let mut world = World::new().await;
     world.send(3).await;
