@@ -142,7 +142,11 @@ async fn a_replay_changes_nothing_for_those_who_had_the_messages_and_sends_no_se
         assert_eq!((&done["state"], done["sent"].as_u64()), (&json!("done"), Some(sent as u64)));
     }
     let nothing = instance.run(&["replay", "--topic", TOPIC, "--to", "1", "--json"]);
-    assert_eq!((&last_line(&nothing)["state"], &last_line(&nothing)["sent"]), (&json!("done"), &json!(0)), "{nothing:?}");
+    assert_eq!(
+        (&last_line(&nothing)["state"], &last_line(&nothing)["sent"]),
+        (&json!("done"), &json!(0)),
+        "{nothing:?}"
+    );
     let for_one = instance.run(&["replay", "--topic", TOPIC, "--group", "notification", "--key", &orders[0]]);
     assert!(for_one.status.success(), "{for_one:?}");
 
