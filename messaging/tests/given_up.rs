@@ -14,20 +14,29 @@ use support::{CONSUMER, GROUP, Trouble, World, order_id, outgoing, unsupported};
 use uuid::Uuid;
 
 fn reader(world: &World) -> GivenUpReader {
-    let taken_for = TakenFor { consumer: CONSUMER, topics: &[Topic::OrderCreate, Topic::StockLock] };
+    reader_for(world, &[CONSUMER])
+}
+
+fn reader_for(world: &World, consumers: &[&'static str]) -> GivenUpReader {
+    let topics = &[Topic::OrderCreate, Topic::StockLock];
+    let consumers = consumers.iter().map(|consumer| TakenFor { consumer, topics }).collect();
     let interval = Duration::from_millis(10);
     GivenUpReader::new(
         Arc::new(world.broker.clone()),
         world.pool.clone(),
         DEFAULT_CONSUMER_GROUP,
-        vec![taken_for],
+        consumers,
         interval,
     )
 }
 
-/// As RocketMQ does when a client handed a message back too often.
 async fn give_up(world: &World, messages: &[OutgoingMessage]) {
-    let topic = given_up_topic(GROUP);
+    give_up_for(world, GROUP, messages).await;
+}
+
+/// As RocketMQ does when a client handed a message back too often.
+async fn give_up_for(world: &World, group: &str, messages: &[OutgoingMessage]) {
+    let topic = given_up_topic(group);
     world.broker.create_topics(&[&topic], 1).await.unwrap();
     world.broker.producer().await.unwrap().send(&topic, 0, messages).await.unwrap();
 }
@@ -87,6 +96,32 @@ async fn nothing_is_taken_in_twice_whatever_became_of_it() {
     let letters = letters(&world).await;
     assert_eq!((letters.len(), letters[0].state), (1, DeadLetterState::Redriven));
     assert_eq!(world.effects("0001").await, [1]);
+}
+
+#[tokio::test]
+async fn what_was_applied_all_the_same_holds_nobody_up() {
+    let mut world = World::new().await;
+    let applied = outgoing(Uuid::now_v7(), "0001", 1);
+    world.send_message(applied.clone()).await;
+    world.settle().await;
+    give_up(&world, &[applied]).await;
+    assert_eq!(reader(&world).step().await.unwrap(), 1);
+    assert_eq!(letters(&world).await.len(), 0);
+    assert_eq!(reader(&world).step().await.unwrap(), 0, "it is acknowledged");
+}
+
+#[tokio::test]
+async fn a_group_that_can_not_be_read_takes_nothing_from_the_others() {
+    let world = World::new().await;
+    sqlx::query("ALTER TABLE messaging.dead_letter ADD CONSTRAINT not_kept CHECK (consumer <> 'broken')")
+        .execute(&world.pool)
+        .await
+        .unwrap();
+    give_up_for(&world, "ticket-consumer-group-broken", &[outgoing(Uuid::now_v7(), "0001", 1)]).await;
+    give_up(&world, &[outgoing(Uuid::now_v7(), "0002", 2)]).await;
+    assert!(reader_for(&world, &["broken", CONSUMER]).step().await.is_err());
+    let consumers: Vec<String> = letters(&world).await.into_iter().map(|letter| letter.consumer).collect();
+    assert_eq!(consumers, [CONSUMER]);
 }
 
 #[tokio::test]

@@ -251,7 +251,8 @@ async fn a_cancelled_redrive_stops_and_can_not_be_cancelled_again() {
     let running = tokio::spawn(runner(&world, "w").run(stop.clone()));
     let find = || async { redrives::find(&world.pool, redrive.redrive_id).await.unwrap() };
     world.eventually("it begins", || async { find().await.delivered > 0 }).await;
-    assert_eq!(find().await.worker.as_deref(), Some("w"));
+    let worker = find().await.worker.unwrap();
+    assert!(worker.starts_with("w-"), "{worker}");
 
     let cancel = || async {
         let mut transaction = world.pool.begin().await.unwrap();
@@ -266,6 +267,31 @@ async fn a_cancelled_redrive_stops_and_can_not_be_cancelled_again() {
     let left = dead_letter::count(&world.pool, CONSUMER).await.unwrap();
     assert_eq!(left, 6 - find().await.delivered, "what was delivered stays so");
     assert!(left > 0);
+}
+
+#[tokio::test]
+async fn a_cancelled_redrive_ends_with_what_is_being_applied() {
+    let world = world_with_two_causes().await;
+    let redrive = start_at(&world, &Selection::default(), 5).await.unwrap();
+    // So long that no renewal of the claim tells it.
+    let config = RedriveConfig { claim_ttl_ms: 600_000, max_keys: 1, ..RedriveConfig::default() };
+    let handlers: [Arc<dyn Handler>; 1] = [world.handler.clone()];
+    let runner = RedriveRunner::new(world.pool.clone(), handlers, config, "w".into());
+    let running = tokio::spawn(async move { runner.step().await.unwrap() });
+    world
+        .eventually("it begins", || async {
+            redrives::find(&world.pool, redrive.redrive_id).await.unwrap().delivered > 0
+        })
+        .await;
+
+    let mut transaction = world.pool.begin().await.unwrap();
+    let cancelled = redrives::cancel(&mut transaction, redrive.redrive_id).await.unwrap();
+    transaction.commit().await.unwrap();
+
+    assert!(running.await.unwrap());
+    let ended = redrives::find(&world.pool, redrive.redrive_id).await.unwrap();
+    assert!(ended.delivered <= cancelled.delivered + 1, "{cancelled:?} {ended:?}");
+    assert_eq!(dead_letter::count(&world.pool, CONSUMER).await.unwrap(), 6 - ended.delivered);
 }
 
 #[tokio::test]

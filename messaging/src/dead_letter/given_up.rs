@@ -2,9 +2,10 @@
 //!
 //! Our consumers never hand a message back to the broker, but a group may have been used by a client that did: RocketMQ puts
 //! what it gave up into `%DLQ%<group>`, where nobody looks. A reader takes such messages in as dead letters, once by their
-//! messageId, and acknowledges them after that is committed. A group's topic usually does not exist; nothing is joined
+//! messageId, and acknowledges them after that is committed; what was applied all the same is only acknowledged. A group's topic usually does not exist; nothing is joined
 //! and nobody waits until one does.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,11 +13,13 @@ use sqlx::PgPool;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
+use uuid::Uuid;
 
 use super::cause::cause_of;
 use super::park::{Entry, park_taken_in};
 use crate::broker::{Broker, BrokerError, Consumer, Delivery, QueueRef};
 use crate::handler::consumer_group;
+use crate::inbox;
 use crate::received::{ReceivedMessage, Remains};
 use crate::topic::Topic;
 
@@ -101,11 +104,15 @@ impl GivenUpReader {
         if !self.broker.is_reachable().await {
             return Err(BrokerError::Unavailable("not reachable".into()).into());
         }
-        let mut taken = 0;
+        let (mut taken, mut failure) = (0, None);
         for consumer in &self.consumers {
-            taken += self.take_in(consumer).await?;
+            // One group that can't be read takes nothing from the others.
+            match self.take_in(consumer).await {
+                Ok(messages) => taken += messages,
+                Err(error) => failure = failure.or(Some(error)),
+            }
         }
-        Ok(taken)
+        failure.map_or(Ok(taken), Err)
     }
 
     async fn take_in(&self, consumer: &TakenFor) -> Result<usize, GivenUpError> {
@@ -151,8 +158,19 @@ impl GivenUpReader {
 
     async fn park(&self, consumer: &TakenFor, deliveries: &[Delivery]) -> Result<(), sqlx::Error> {
         let given_up: Vec<GivenUp> = deliveries.iter().map(|delivery| GivenUp::read(delivery, consumer)).collect();
-        let entries: Vec<Entry<'_>> =
-            deliveries.iter().zip(&given_up).map(|(delivery, given_up)| given_up.entry(delivery)).collect();
+        let message_ids: Vec<Uuid> = given_up.iter().filter_map(|given_up| given_up.remains.message_id).collect();
+        let applied: HashSet<Uuid> = inbox::effects(&self.pool, &[consumer.consumer], &message_ids)
+            .await?
+            .into_iter()
+            .map(|effect| effect.message_id)
+            .collect();
+        let is_applied = |given_up: &GivenUp| given_up.remains.message_id.is_some_and(|id| applied.contains(&id));
+        let entries: Vec<Entry<'_>> = deliveries
+            .iter()
+            .zip(&given_up)
+            .filter(|(_, given_up)| !is_applied(given_up))
+            .map(|(delivery, given_up)| given_up.entry(delivery))
+            .collect();
         park_taken_in(&self.pool, consumer.consumer, &entries).await
     }
 }

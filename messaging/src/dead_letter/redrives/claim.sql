@@ -8,4 +8,4 @@ WHERE redrive_id = (
     LIMIT 1
     FOR UPDATE SKIP LOCKED
 )
-RETURNING redrive_id, cause, rate_per_second, started_by
+RETURNING redrive_id, cause, rate_per_second, started_by, worker

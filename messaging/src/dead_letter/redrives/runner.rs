@@ -74,6 +74,8 @@ struct Claimed {
     cause: Option<String>,
     rate_per_second: i32,
     started_by: String,
+    /// Names this claim: the same process may lose a redrive and claim it again.
+    worker: String,
 }
 
 #[derive(FromRow)]
@@ -127,10 +129,14 @@ impl RedriveRunner {
 
     async fn claim(&self) -> Result<Option<Claimed>, sqlx::Error> {
         sqlx::query_as(include_str!("claim.sql"))
-            .bind(&self.worker)
+            .bind(self.new_claim())
             .bind(self.claim_ttl().as_secs_f64())
             .fetch_optional(&self.pool)
             .await
+    }
+
+    fn new_claim(&self) -> String {
+        format!("{}-{:08x}", self.worker, Uuid::new_v4().as_fields().0)
     }
 
     fn claim_ttl(&self) -> Duration {
@@ -164,7 +170,7 @@ impl RedriveRunner {
             }
             let kept = sqlx::query(include_str!("keep.sql"))
                 .bind(redrive.redrive_id)
-                .bind(&self.worker)
+                .bind(&redrive.worker)
                 .bind(self.claim_ttl().as_secs_f64())
                 .execute(&self.pool)
                 .await;
@@ -203,7 +209,7 @@ impl RedriveRunner {
             if stop.is_cancelled() {
                 return Ok(());
             }
-            match self.apply_next(redrive, &key, handler.as_ref()).await? {
+            match self.apply_next(redrive, &key, handler.as_ref(), stop).await? {
                 Step::Delivered => retries = 0,
                 Step::NothingLeft => {
                     pace.give_back();
@@ -226,7 +232,14 @@ impl RedriveRunner {
         }
     }
 
-    async fn apply_next(&self, redrive: &Claimed, key: &Key, handler: &dyn Handler) -> Result<Step, sqlx::Error> {
+    /// Cancels `stop` where the redrive was cancelled or taken over meanwhile.
+    async fn apply_next(
+        &self,
+        redrive: &Claimed,
+        key: &Key,
+        handler: &dyn Handler,
+        stop: &CancellationToken,
+    ) -> Result<Step, sqlx::Error> {
         let place = Place {
             waiting_key: key.waiting_key.as_deref(),
             letter_id: key.first_letter_id,
@@ -235,11 +248,15 @@ impl RedriveRunner {
         let mut transaction = self.pool.begin().await?;
         let step = apply_first(&mut transaction, handler, &place, &redrive.started_by).await?;
         if let Step::Delivered = step {
-            sqlx::query(include_str!("count_delivered.sql"))
+            let is_still_ours: Option<bool> = sqlx::query_scalar(include_str!("count_delivered.sql"))
                 .bind(redrive.redrive_id)
                 .bind(key.first_letter_id)
-                .execute(&mut *transaction)
+                .bind(&redrive.worker)
+                .fetch_optional(&mut *transaction)
                 .await?;
+            if is_still_ours != Some(true) {
+                stop.cancel();
+            }
         }
         transaction.commit().await?;
         Ok(step)
@@ -265,7 +282,7 @@ impl RedriveRunner {
     }
 
     async fn end(&self, redrive: &Claimed) -> Result<(), sqlx::Error> {
-        sqlx::query(include_str!("end.sql")).bind(redrive.redrive_id).bind(&self.worker).execute(&self.pool).await?;
+        sqlx::query(include_str!("end.sql")).bind(redrive.redrive_id).bind(&redrive.worker).execute(&self.pool).await?;
         info!(redrive_id = %redrive.redrive_id, "redrive ended");
         Ok(())
     }
@@ -274,7 +291,7 @@ impl RedriveRunner {
     async fn release(&self, redrive: &Claimed) -> Result<(), sqlx::Error> {
         sqlx::query(include_str!("release.sql"))
             .bind(redrive.redrive_id)
-            .bind(&self.worker)
+            .bind(&redrive.worker)
             .execute(&self.pool)
             .await?;
         Ok(())
