@@ -169,6 +169,27 @@ async fn whoever_lost_the_lease_moves_nothing() {
 }
 
 #[tokio::test]
+async fn a_send_that_outlasts_the_lease_keeps_it() {
+    let (ledger, broker, head) = sent(&messages(TOPIC, 10, 2)).await;
+    let mut parts = parts(&ledger, &broker);
+    parts.config.lease_ttl_ms = 300;
+    let plan = plan(&ledger, &request(0, head)).await;
+    let asked = (request(0, head), &plan);
+    let replay = Replay::begin(parts, asked, None, "user:1", async |_, _| Ok(())).await.unwrap();
+    let expires_at = async || -> chrono::DateTime<chrono::Utc> {
+        let newest = "select max(expires_at) from store.lease where name like 'replay%'";
+        sqlx::query_scalar(newest).fetch_one(&ledger.pool).await.unwrap()
+    };
+    broker.set_silent(true);
+    let first = expires_at().await;
+    let running = tokio::spawn(run(replay));
+    support::eventually("it is renewed twice", async || expires_at().await > first + chrono::TimeDelta::milliseconds(150))
+        .await;
+    broker.set_silent(false);
+    assert_eq!(running.await.unwrap().unwrap().sent, 10);
+}
+
+#[tokio::test]
 async fn one_replay_of_a_topic_to_a_target_at_a_time() {
     let (ledger, broker, head) = sent(&messages(TOPIC, 10, 2)).await;
     let first = begin(&ledger, &broker, request(0, head)).await.unwrap();

@@ -22,6 +22,7 @@ use super::{broker, pool, runtime};
 use crate::config::Config;
 use crate::exit::{Failure, Outcome};
 use crate::metrics::consumers_of;
+use crate::roles::cancel_on_signal;
 use print::Shown;
 
 /// How the record of actions names who asked for it from here.
@@ -196,12 +197,7 @@ async fn begin(
 
 async fn send(replay: Replay, json: bool) -> Outcome {
     let shutdown = CancellationToken::new();
-    let on_interrupt = shutdown.clone();
-    tokio::spawn(async move {
-        if tokio::signal::ctrl_c().await.is_ok() {
-            on_interrupt.cancel();
-        }
-    });
+    cancel_on_signal(shutdown.clone())?;
     let mut meter = print::Meter::new(replay.progress(), json);
     let replay_id = replay.progress().replay_id;
     let ended: Result<Progress, ReplayError> = replay.run(&shutdown, |progress| meter.show(progress)).await;

@@ -4,17 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use event_store::lease::{self, Lease};
-use futures_util::TryStreamExt;
 use futures_util::future::join_all;
-use messaging::{Broker, OutgoingMessage, Producer, SendError, lane_parts, property};
-use sqlx::{PgConnection, PgPool, Row};
+use messaging::{Broker, Producer, SendError};
+use sqlx::{PgConnection, PgPool};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::page::{LanePage, read_pages};
 use super::store::{self, LaneProgress};
-use super::{Plan, ReplayError, ReplayRequest, Target};
+use super::{Plan, ReplayError, ReplayRequest};
 use crate::circuit::Backoff;
-use crate::outbox::{OutboxRow, Place};
+use crate::outbox::Place;
 
 /// Bounds of a replay.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -275,8 +275,12 @@ impl Replay {
                 answer.unwrap_or_else(|_| Err(SendError::Unavailable(format!("no answer within {timeout:?}"))))
             }
         });
-        let answers = join_all(sends).await;
+        let answers = tokio::select! {
+            answers = join_all(sends) => Ok(answers),
+            lost = self.lose_lease() => Err(lost),
+        };
         self.producer = Some(producer);
+        let answers = answers?;
         let mut problem = None;
         let mut failed = Vec::new();
         for (page, answer) in left.drain(..).zip(answers) {
@@ -291,6 +295,18 @@ impl Replay {
         }
         *left = failed;
         Ok(problem)
+    }
+
+    /// Renews the lease for as long as it is waited for; returns when that can't be done.
+    async fn lose_lease(&self) -> ReplayError {
+        loop {
+            tokio::time::sleep(self.parts.config.renew_every()).await;
+            match self.lease.renew(&self.parts.pool, self.parts.config.lease_ttl()).await {
+                Ok(true) => {}
+                Ok(false) => return ReplayError::LeaseLost,
+                Err(error) => return error.into(),
+            }
+        }
     }
 
     async fn keep_lease(&mut self) -> Result<(), ReplayError> {
@@ -327,65 +343,6 @@ impl ReplayConfig {
     fn renew_every(&self) -> Duration {
         self.lease_ttl() / 3
     }
-}
-
-/// The next messages of a lane, and where it is when they are sent.
-struct LanePage {
-    lane: i16,
-    queue: u16,
-    messages: Vec<OutgoingMessage>,
-    reached: Place,
-}
-
-async fn read_pages(
-    pool: &PgPool,
-    request: &ReplayRequest,
-    lanes: &[LaneProgress],
-    limit: usize,
-) -> Result<Vec<LanePage>, ReplayError> {
-    let mut rows = sqlx::query(include_str!("sql/page.sql"))
-        .bind(lanes.iter().map(|lane| lane.lane).collect::<Vec<_>>())
-        .bind(lanes.iter().map(|lane| lane.reached.position).collect::<Vec<_>>())
-        .bind(lanes.iter().map(|lane| lane.reached.n).collect::<Vec<_>>())
-        .bind(lanes.iter().map(|lane| lane.end.position).collect::<Vec<_>>())
-        .bind(lanes.iter().map(|lane| lane.end.n).collect::<Vec<_>>())
-        .bind(limit as i64)
-        .bind(&request.stream_id)
-        .bind(&request.key)
-        .fetch(pool);
-    let mut found: Vec<(OutboxRow, bool)> = Vec::new();
-    while let Some(row) = rows.try_next().await? {
-        found.push((OutboxRow::decode(&row)?, row.try_get(12)?));
-    }
-    found.sort_by_key(|(row, _)| (row.lane, row.place));
-    let mut pages: Vec<LanePage> = lanes.iter().filter_map(empty_page).collect();
-    for (lane, page) in lanes.iter().zip(&mut pages) {
-        let begin = found.partition_point(|(row, _)| row.lane < lane.lane);
-        let end = found.partition_point(|(row, _)| row.lane <= lane.lane);
-        let of_lane = &found[begin..end];
-        // Fewer than asked for: the lane has no more.
-        if let Some((last, _)) = of_lane.last().filter(|_| of_lane.len() >= limit) {
-            page.reached = last.place;
-        }
-        let wanted = of_lane.iter().filter(|(_, is_wanted)| *is_wanted);
-        page.messages.extend(wanted.map(|(row, _)| copy_of(&row.message, &request.target)));
-    }
-    Ok(pages)
-}
-
-fn empty_page(lane: &LaneProgress) -> Option<LanePage> {
-    let (_, queue) = lane_parts(lane.lane)?;
-    Some(LanePage { lane: lane.lane, queue, messages: Vec::new(), reached: lane.end })
-}
-
-/// The same message, which says that it is a copy, and for whom.
-fn copy_of(message: &OutgoingMessage, target: &Target) -> OutgoingMessage {
-    let mut copy = message.clone();
-    copy.properties.push((property::REPLAY, "true".to_owned()));
-    if let Target::Consumer(name) = target {
-        copy.properties.push((property::REPLAY_FOR, name.clone()));
-    }
-    copy
 }
 
 async fn target_queues(broker: &dyn Broker, request: &ReplayRequest) -> Result<u16, ReplayError> {
