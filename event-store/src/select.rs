@@ -1,6 +1,6 @@
 //! Reading a part of the ledger: one stream, one category, one type of event, or all of it, page by page.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgExecutor;
 
 use crate::error::StoreError;
@@ -115,4 +115,11 @@ pub async fn stream_exists(executor: impl PgExecutor<'_>, stream_id: &str) -> Re
 /// The last position recorded before a time; 0 where nothing was.
 pub async fn position_before(executor: impl PgExecutor<'_>, time: DateTime<Utc>) -> Result<i64, StoreError> {
     Ok(sqlx::query_scalar(include_str!("select/position_before.sql")).bind(time).fetch_one(executor).await?)
+}
+
+/// The last position recorded by a time; 0 where nothing was.
+pub async fn position_through(executor: impl PgExecutor<'_>, time: DateTime<Utc>) -> Result<i64, StoreError> {
+    // Postgres counts in microseconds: the next one is the first that is too late.
+    let next = time.checked_add_signed(TimeDelta::microseconds(1)).unwrap_or(time);
+    position_before(executor, next).await
 }

@@ -1,7 +1,7 @@
 //! Rows as they were: which position of the ledger a moment is, and what a stream came to by then.
 
 use chrono::{DateTime, Utc};
-use event_store::read;
+use event_store::{read, select};
 use sqlx::PgPool;
 
 use crate::ProjectionError;
@@ -28,10 +28,7 @@ impl Moment {
     pub async fn position(self, pool: &PgPool) -> Result<Option<i64>, ProjectionError> {
         match self {
             Self::Position(position) => Ok((position <= read::head(pool).await?).then_some(position)),
-            Self::Time(time) => {
-                let position = include_str!("../sql/position_at_time.sql");
-                Ok(Some(sqlx::query_scalar(position).bind(time).fetch_one(pool).await?))
-            }
+            Self::Time(time) => Ok(Some(select::position_through(pool, time).await?)),
         }
     }
 }

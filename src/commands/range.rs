@@ -60,8 +60,7 @@ impl RangeArgs {
             range.after = range.after.max(select::position_before(pool, since).await?);
         }
         if let Some(until) = until {
-            // Postgres counts in microseconds: the next one is the first that is not wanted.
-            let through = select::position_before(pool, until + TimeDelta::microseconds(1)).await?;
+            let through = select::position_through(pool, until).await?;
             range.upto = Some(range.upto.map_or(through, |upto| upto.min(through)));
         }
         if range.upto.is_some_and(|upto| range.after > upto) {
