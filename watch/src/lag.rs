@@ -51,6 +51,8 @@ pub struct LagReport {
 /// A consumer group's part of a topic.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ConsumerReport {
+    /// Its own name, without the prefix that its group has on the broker.
+    pub consumer: &'static str,
     pub group: String,
     pub topic: Topic,
     /// Messages the group has not acknowledged, live members or not.
@@ -128,6 +130,7 @@ impl Shared {
             let at_work = known.at_work.get(&key).copied().unwrap_or_default();
             let dead_letters = known.dead_letters.get(&(consumer.name.to_owned(), key.1)).copied().unwrap_or(0);
             ConsumerReport {
+                consumer: consumer.name,
                 group: key.0,
                 topic,
                 lag_messages: lag.messages,

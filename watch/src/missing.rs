@@ -263,7 +263,11 @@ impl MissingWatch {
                 };
                 report.counted += judge.go_on().await?;
                 let newly_missing = judge.look_again().await?;
-                report.newly_missing.extend(newly_missing.into_iter().map(|row| row.of_group(&self.consumers)));
+                let newly_missing: Vec<MissingMessage> =
+                    newly_missing.into_iter().map(|row| row.of_group(&self.consumers)).collect();
+                // At once: they are on record, so that no later look finds them again.
+                tell(&newly_missing);
+                report.newly_missing.extend(newly_missing);
             }
             let (topics, missing): (i64, i64) =
                 sqlx::query_as(include_str!("sql/missing_of.sql")).bind(consumer.name).fetch_one(&self.pool).await?;
@@ -277,14 +281,16 @@ impl MissingWatch {
             let missing = report.and_then(|report| report.missing.get(consumer.name).copied().flatten());
             metric::missing(&consumer.group, missing);
         }
-        let Some(report) = report else { return };
-        metric::violations("I1", report.newly_missing.len());
-        for message in report.newly_missing.iter().take(MAX_TOLD) {
-            let MissingMessage { group, topic, message_id, position } = message;
-            tracing::error!(group, topic, %message_id, position, "a message was sent and passed without a trace");
-        }
-        if report.newly_missing.len() > MAX_TOLD {
-            tracing::error!(messages = report.newly_missing.len(), "that many messages are newly missing");
-        }
+    }
+}
+
+fn tell(newly_missing: &[MissingMessage]) {
+    metric::violations("I1", newly_missing.len());
+    for message in newly_missing.iter().take(MAX_TOLD) {
+        let MissingMessage { group, topic, message_id, position } = message;
+        tracing::error!(group, topic, %message_id, position, "a message was sent and passed without a trace");
+    }
+    if newly_missing.len() > MAX_TOLD {
+        tracing::error!(messages = newly_missing.len(), "that many messages are newly missing");
     }
 }

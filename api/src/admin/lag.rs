@@ -93,6 +93,9 @@ pub(crate) struct RelayBody {
 #[serde(rename_all = "camelCase")]
 #[schema(as = ConsumerLag)]
 pub(crate) struct ConsumerLagBody {
+    /// What its dead letters are found by.
+    #[schema(example = "stock")]
+    consumer: &'static str,
     #[schema(example = "ticket-consumer-group-stock")]
     group: String,
     #[schema(example = "stock-lock")]
@@ -246,6 +249,7 @@ impl From<&outbox_relay::lag::TopicLag> for TopicLagBody {
 impl From<&watch::lag::ConsumerReport> for ConsumerLagBody {
     fn from(report: &watch::lag::ConsumerReport) -> Self {
         Self {
+            consumer: report.consumer,
             group: report.group.clone(),
             topic: report.topic.name(),
             lag_messages: report.lag_messages,

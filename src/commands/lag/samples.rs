@@ -54,8 +54,9 @@ fn outbox() -> OutboxLag {
     }
 }
 
-fn consumer(name: &str, topic: Topic, lag: Option<(i64, i64)>, is_up: bool) -> ConsumerReport {
+fn consumer(name: &'static str, topic: Topic, lag: Option<(i64, i64)>, is_up: bool) -> ConsumerReport {
     ConsumerReport {
+        consumer: name,
         group: format!("ticket-consumer-group-{name}"),
         topic,
         lag_messages: lag.map(|(messages, _)| messages),

@@ -1,6 +1,6 @@
 //! One consumer's part of one topic: how far it can be judged, and what it left without a trace.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use messaging::{Broker, INBOX_SCOPE_PREFIX, QUEUES_PER_TOPIC, Topic};
@@ -12,6 +12,7 @@ use super::{FoundRow, MissingConfig};
 use crate::{Consumer, WatchError};
 
 const BROKER_TIMEOUT: Duration = Duration::from_secs(3);
+const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 pub(super) struct Judge<'a> {
     pub pool: &'a PgPool,
@@ -94,11 +95,22 @@ impl Judge<'_> {
         Ok(judged.sent)
     }
 
-    /// Everything that is still there, remembering nothing; none when the broker can't tell how far the group is.
+    /// Everything that is still there, remembering nothing; none when the broker can't tell how far the group is. What has no
+    /// trace is looked at twice.
     pub(super) async fn everything(&self) -> Result<Option<Judged>, WatchError> {
-        let Some(range) = self.range(0).await? else { return Ok(None) };
-        let mut judged = self.count(range.after, range.upto).await?;
+        let Some(first) = self.range(0).await? else { return Ok(None) };
+        let mut judged = self.count(first.after, first.upto).await?;
         judged.traceless.retain(|row| !row.was_parked);
+        let (Some(from), Some(last)) = (judged.traceless.first(), judged.traceless.last()) else {
+            return Ok(Some(judged));
+        };
+        let (after, upto) = (from.position - 1, last.position);
+        // A broker that is coming up may tell less than waits on it.
+        tokio::time::sleep(LOOK_AGAIN_AFTER).await;
+        let Some(second) = self.range(0).await? else { return Ok(None) };
+        let again = self.traceless(after, upto.min(second.upto)).await?;
+        let again: HashSet<Uuid> = again.iter().map(|row| row.message_id).collect();
+        judged.traceless.retain(|row| again.contains(&row.message_id));
         Ok(Some(judged))
     }
 
