@@ -124,6 +124,9 @@ async fn a_group_of_dead_letters_is_redriven_and_a_read_model_rebuilt_by_clickin
 
     show(&browser, "audit").await;
     browser.until_text("user:1").await;
+    keep_picture(&browser, "audit after a redrive and a rebuild", 1_440).await;
+    show(&browser, "redrives").await;
+    keep_picture(&browser, "redrives after one", 1_440).await;
     assert_nothing_went_wrong(&browser, "after a redrive and a rebuild").await;
     browser.close().await;
 }

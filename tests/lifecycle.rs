@@ -74,6 +74,56 @@ async fn a_cancelled_order_returns_its_stock_and_a_declined_one_may_be_paid_agai
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_order_that_hangs_is_found_and_brought_to_its_end_by_the_command_line() {
+    let instance = Instance::start(&[]);
+    let client = instance.client();
+    client.put_on_sale(2001, 5).await;
+    let order = client.place(1, 2001, 2).await;
+    client.await_status(&order, &["AWAITING_PAYMENT"], SOON).await;
+    let letter = block(&instance, &order);
+    client.pay(&order, "ALIPAY").await;
+    client.await_status(&order, &["PAID"], SOON).await;
+
+    let stuck = support::eventually("the order to hang", SOON, || {
+        let listed = json_of(&instance.run(&["sagas", "--status", "stuck", "--json"]));
+        listed["items"].as_array()?.iter().find(|saga| saga["orderId"] == order.as_str()).cloned()
+    });
+    assert_eq!((&stuck["status"], &stuck["step"]), (&"running".into(), &"DEDUCTING_STOCK".into()), "{stuck}");
+    let again = instance.run(&["sagas", "resolve", &order, "--retry"]);
+    assert_eq!(again.status.code(), Some(1), "{again:?}");
+    assert!(String::from_utf8_lossy(&again.stdout).contains("a dead letter failed again"), "{again:?}");
+
+    let discarded = instance.run(&["dead-letters", "discard", &letter.to_string(), "--reason", "no order of ours"]);
+    assert!(discarded.status.success(), "{discarded:?}");
+    client.await_status(&order, &["CONFIRMED"], SOON).await;
+    let completed = json_of(&instance.run(&["sagas", "--status", "completed", "--json"]));
+    assert_eq!(completed["items"][0]["orderId"], order, "{completed}");
+
+    assert_eq!(instance.run(&["sagas", "--status", "lost"]).status.code(), Some(2));
+    let nobodys = instance.run(&["sagas", "resolve", "ORD20261123000000000000000001", "--retry"]);
+    assert_eq!(nobodys.status.code(), Some(1), "{nobodys:?}");
+    instance.assert_settled();
+}
+
+/// A dead letter that the order's next message to stock has to wait behind; answers its id.
+fn block(instance: &Instance, order: &str) -> i64 {
+    let url = instance.info()["database_url"].as_str().unwrap().to_owned();
+    let key = order.to_owned();
+    let insert = include_str!("console/blocking_letter.sql");
+    let task = move || {
+        let mut client = postgres::Client::connect(&url, postgres::NoTls).unwrap();
+        client.query_one(insert, &[&key]).unwrap().get(0)
+    };
+    // The client is a blocking one.
+    std::thread::spawn(task).join().unwrap()
+}
+
+fn json_of(output: &std::process::Output) -> serde_json::Value {
+    assert!(output.status.success(), "{output:?}");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn started_again_on_the_same_data_nothing_is_lost() {
     let mut instance = Instance::start(&[]);
     let client = instance.client();

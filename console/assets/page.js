@@ -73,6 +73,11 @@ export function showPage(main, page, route) {
   };
 }
 
+/** Of an address's parameters those that a page knows: what else somebody wrote there is nobody's. */
+export function known(params, names) {
+  return Object.fromEntries(names.filter((name) => params[name]).map((name) => [name, params[name]]));
+}
+
 function skeleton() {
   return h("div", { class: "skeleton", role: "status", "aria-label": t("loading") },
     h("span", {}), h("span", {}), h("span", {}));

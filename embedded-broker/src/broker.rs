@@ -3,7 +3,7 @@
 use rocketmq_broker::config::broker_config::BrokerConfig;
 use rocketmq_broker::config::raw::RawBrokerConfig;
 use rocketmq_broker::config::validated::ValidatedBrokerConfig;
-use rocketmq_broker::{BrokerBootstrap, Builder, Running};
+use rocketmq_broker::{BrokerBootstrap, BrokerStartupError, Builder, Running};
 use rocketmq_observability::TelemetryRuntimeGuard;
 use rocketmq_runtime::RuntimeOwner;
 use rocketmq_store::{FlushDiskType, MessageStoreConfig, StoreType};
@@ -26,7 +26,6 @@ pub(crate) async fn start(
     owner: &RuntimeOwner,
     config: &EmbeddedBrokerConfig,
 ) -> Result<BrokerBootstrap<Running>, EmbeddedBrokerError> {
-    let failed = |error: &dyn std::fmt::Display| EmbeddedBrokerError::Broker(one_line(error));
     let settings = settings(config)?;
     let context = owner.root_context().component("embedded-broker");
     Builder::new(context, TelemetryRuntimeGuard::noop())
@@ -38,6 +37,20 @@ pub(crate) async fn start(
         .start()
         .await
         .map_err(|error| failed(&error))
+}
+
+/// The error's own text is the same for every failure: what failed, and why, is in its parts.
+fn failed(error: &BrokerStartupError) -> EmbeddedBrokerError {
+    let mut told = format!("{:?} of {}", error.phase(), error.component().unwrap_or("the broker"));
+    for part in error.missing_requirements().iter().chain(error.unhealthy_components()) {
+        told = format!("{told}, not ready: {part}");
+    }
+    let mut cause: Option<&dyn std::error::Error> = Some(error);
+    while let Some(next) = cause {
+        told = format!("{told}: {next}");
+        cause = next.source();
+    }
+    EmbeddedBrokerError::Broker(one_line(&told))
 }
 
 fn settings(config: &EmbeddedBrokerConfig) -> Result<ValidatedBrokerConfig, EmbeddedBrokerError> {

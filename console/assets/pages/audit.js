@@ -2,6 +2,7 @@
 
 import * as api from "../api.js";
 import { h } from "../dom.js";
+import { known } from "../page.js";
 import { t } from "../i18n.js";
 import { pager, table } from "../parts/table.js";
 import { badge, empty, field, heading, link, section, time } from "../parts/ui.js";
@@ -12,7 +13,7 @@ const FILTERS = ["actor", "action", "subject"];
 export const audit = {
   title: "audit.title",
   everyMs: 5_000,
-  load: ({ params }) => api.get("/v1/admin/audit", { ...params, limit: ROWS }),
+  load: ({ params }) => api.get("/v1/admin/audit", { ...known(params, [...FILTERS, "after"]), limit: ROWS }),
   render(view) {
     const { data, route } = view;
     const find = (event) => {

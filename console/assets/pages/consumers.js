@@ -45,7 +45,7 @@ function list(consumers) {
     { title: t("consumers.lagSeconds"), number: true, cell: (row) => (isKnown(row.lagSeconds) ? seconds(row.lagSeconds) : unknown()) },
     { title: t("consumers.rate"), number: true, cell: (row) => (isKnown(row.appliedPerSecond) ? perSecond(row.appliedPerSecond) : unknown()) },
     { title: t("consumers.trend"), cell: (row) => sparkline(live.history().map(of(row))) },
-    { title: t("consumers.deadLetters"), number: true, cell: (row) => (row.deadLetters > 0 ? link(`#/dead-letters?consumer=${shortGroup(row.group)}`, count(row.deadLetters)) : isKnown(row.deadLetters) ? "0" : unknown()) },
+    { title: t("consumers.deadLetters"), number: true, cell: (row) => (row.deadLetters > 0 ? link(`#/dead-letters?consumer=${row.consumer}`, count(row.deadLetters)) : isKnown(row.deadLetters) ? "0" : unknown()) },
   ];
   return table(t("consumers.title"), columns, consumers, (row) => `${row.group} ${row.topic}`);
 }

@@ -4,6 +4,7 @@ import * as api from "../api.js";
 import { h } from "../dom.js";
 import { ageSeconds, count, seconds } from "../format.js";
 import { t, word } from "../i18n.js";
+import { known } from "../page.js";
 import { pager, table } from "../parts/table.js";
 import { code, empty, field, heading, letterState, link, operate, orderLink, section, select, time } from "../parts/ui.js";
 import { redriveAll } from "./dead-letters/bulk.js";
@@ -17,14 +18,14 @@ const list = {
   async load({ params }) {
     const [groups, letters] = await Promise.all([
       api.get("/v1/admin/dead-letters/groups"),
-      api.get("/v1/admin/dead-letters", { ...params, limit: ROWS }),
+      api.get("/v1/admin/dead-letters", { ...known(params, [...FILTERS, "state", "after"]), limit: ROWS }),
     ]);
     return { groups: groups.items, letters };
   },
   render(view) {
     const { groups, letters } = view.data;
     const { params } = view.route;
-    const filter = Object.fromEntries(FILTERS.filter((name) => params[name]).map((name) => [name, params[name]]));
+    const filter = known(params, FILTERS);
     const isFiltered = Object.keys(params).length > 0;
     return [
       heading(t("dead-letters.title"), t("dead-letters.lead"), link("#/redrives", t("redrives.title"))),

@@ -21,7 +21,8 @@ export const order = {
   },
   render(view) {
     const { now, timeline: truth, events, then } = view.data;
-    const shown = then?.body ?? now;
+    const past = then && !then.problem ? then : null;
+    const shown = past?.body ?? now;
     return [
       heading(h("span", { class: "title-row" }, h("span", { class: "mono" }, now.orderId), orderStatus(shown.status)), null,
         link("#/orders", t("order.all"))),
@@ -34,9 +35,9 @@ export const order = {
         },
       }),
       h("div", { class: "columns" },
-        section(then ? t("order.then") : t("order.now"), then && !then.body ? empty(t("order.notYet"), t("order.notYetText")) : details(shown)),
-        then ? null : remains(truth)),
-      section(t("order.timeline"), timeline(truth, events, then?.body?.position ?? (then ? 0 : null))),
+        section(past ? t("order.then") : t("order.now"), past && !past.body ? empty(t("order.notYet"), t("order.notYetText")) : details(shown)),
+        past ? null : remains(truth)),
+      section(t("order.timeline"), timeline(truth, events, past ? view.state.at : null)),
     ];
   },
   /** News of this order comes as it happens, until nothing more can. */

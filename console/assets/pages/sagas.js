@@ -40,7 +40,7 @@ export const sagas = {
 const columns = (view, stuck) => [
   { title: t("order.id"), cell: (row) => orderLink(row.orderId) },
   { title: t("sagas.status"), cell: (row) => [badge(stuck.has(row.orderId) ? "bad" : TONES[row.status] ?? "idle", t(`saga.${stuck.has(row.orderId) ? "stuck" : row.status}`)), row.handedOver ? badge("bad", t("sagas.handedOver")) : null] },
-  { title: t("sagas.step"), cell: (row) => word("sagaStep", row.step) },
+  { title: t("sagas.step"), cell: (row) => h("span", { class: "whole" }, word("sagaStep", row.step)) },
   { title: t("sagas.for"), number: true, cell: (row) => (row.status === "running" ? seconds(ageSeconds(row.since)) : "–") },
   { title: t("sagas.remaining"), wide: true, cell: (row) => (row.remaining.length ? row.remaining.map((step) => word("step", step)).join(" → ") : t("sagas.nothing")) },
   { title: t("sagas.why"), wide: true, cell: (row) => why(row) },

@@ -42,7 +42,10 @@ function read(text) {
 
 /** The last stop that had happened by then; -1 before the first. */
 function nearest(stops, at) {
-  if (!at) return stops.length - 1;
-  const isPosition = /^\d+$/.test(at);
-  return stops.findLastIndex((stop) => (isPosition ? stop.position <= Number(at) : new Date(stop.at) <= new Date(at)));
+  return at ? stops.findLastIndex((stop) => hadHappened(stop, at)) : stops.length - 1;
+}
+
+/** Whether `{position, at}` had happened by a position or a time. */
+export function hadHappened(event, until) {
+  return /^\d+$/.test(until) ? event.position <= Number(until) : new Date(event.at) <= new Date(until);
 }

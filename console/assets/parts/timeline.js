@@ -3,11 +3,12 @@
 import { h } from "../dom.js";
 import { count } from "../format.js";
 import { t, word } from "../i18n.js";
+import { hadHappened } from "./time-travel.js";
 import { badge, code, time } from "./ui.js";
 
 const SENDING_TONES = { sent: "ok", waiting: "info", parked: "bad", skipped: "warn" };
 
-/** `events` has the fields of the order's own events; those after `until` have not happened yet then. */
+/** `events` has the fields of the order's own events; those after the position or time `until` have not happened yet then. */
 export function timeline(truth, events, until) {
   const fields = new Map(events.map((event) => [event.position, event.data]));
   return h("ol", { class: "timeline" }, truth.events.map((event) => entry(event, truth, fields.get(event.position), until)));
@@ -16,7 +17,7 @@ export function timeline(truth, events, until) {
 function entry(event, truth, data, until) {
   const messages = truth.messages.filter((message) => message.position === event.position);
   const room = event.streamId.split("-")[0];
-  const isLater = until !== null && event.position > until;
+  const isLater = until !== null && !hadHappened({ position: event.position, at: event.time }, until);
   return h("li", { class: `entry ${room} ${isLater ? "later" : ""}`, "data-key": event.position },
     h("div", { class: "entry-head" },
       h("strong", {}, event.type), badge("idle", word("stream", room)),

@@ -2,7 +2,7 @@
 
 import { h } from "../../dom.js";
 import { count, isKnown, milliseconds, percent } from "../../format.js";
-import { t } from "../../i18n.js";
+import { t, word } from "../../i18n.js";
 import { table } from "../../parts/table.js";
 import { badge, notice, shares } from "../../parts/ui.js";
 
@@ -16,7 +16,7 @@ const MEASURES = [
 /** `{since, cohorts: {async, sync}, differences, excluded}`. */
 export function report({ cohorts, differences, excluded, isTruncated }) {
   const rows = MEASURES.map((one) => ({ ...one, async: one.of(cohorts.async), sync: one.of(cohorts.sync), difference: differences.find((other) => other.measure === one.measure) }));
-  const left = Object.entries(excluded ?? {}).map(([cause, n]) => `${cause}: ${count(n)}`).join(", ");
+  const left = Object.entries(excluded ?? {}).map(([cause, n]) => `${word("cohortCause", cause)}: ${count(n)}`).join(", ");
   return [
     h("p", {}, t("report.counts", { async: count(cohorts.async.count), sync: count(cohorts.sync.count) })),
     cohorts.async.count === 0 || cohorts.sync.count === 0 ? notice("info", h("p", {}, t("report.oneSided"))) : h("ul", { class: "sentences" }, rows.map(sentence)),
