@@ -8,7 +8,8 @@ mod support;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::{BufRead, BufReader};
-use std::process::{Output, Stdio};
+use std::process::{Child, ExitStatus, Output, Stdio};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use messaging::{Broker, Delivery};
@@ -16,7 +17,7 @@ use rocketmq::{RocketMqBroker, RocketMqConfig};
 use serde_json::{Value, json};
 use smtp_server::SmtpServer;
 use sqlx::PgPool;
-use support::{Client, Instance};
+use support::{Client, Instance, eventually};
 
 const SOON: Duration = Duration::from_secs(60);
 const TICKET_TYPE: i64 = 2001;
@@ -29,10 +30,10 @@ async fn any_part_of_the_ledger_is_read_followed_and_gone_on_with() {
     let client = instance.client();
     client.put_on_sale(TICKET_TYPE, 100).await;
     let orders = place(&client, 3).await;
-    instance.assert_settled();
+    let steady_head = until_steady(&instance, &pool(&instance).await).await;
     let all = events(&instance, &[]);
     let head = all.last().unwrap()["position"].as_i64().unwrap();
-    assert_eq!(positions(&all), (1..=head).collect::<Vec<_>>());
+    assert_eq!((head, positions(&all)), (steady_head, (1..=head).collect::<Vec<_>>()));
 
     let stream = format!("order-{}", orders[1]);
     let of_stream = |event: &&Value| event["streamId"] == stream.as_str();
@@ -55,18 +56,17 @@ async fn any_part_of_the_ledger_is_read_followed_and_gone_on_with() {
     assert_eq!([first, rest].concat(), all);
     assert_eq!(events(&instance, &["--resume", &state]), Vec::<Value>::new());
 
-    // Somebody follows while an order is placed.
-    let mut follower = instance
-        .command(&["events", "--follow", "--category", "order", "--from", &head.to_string(), "--limit", "1"])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    place(&client, 1).await;
-    let mut line = String::new();
-    BufReader::new(follower.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    assert!(follower.wait().unwrap().success());
-    let news: Value = serde_json::from_str(&line).unwrap();
-    assert_eq!((&news["type"], news["position"].as_i64() > Some(head)), (&json!("OrderPlaced"), true));
+    // Somebody follows while orders are placed: the second certainly comes while they wait for it.
+    let from = head.to_string();
+    let following = ["events", "--follow", "--type", "OrderPlaced", "--from", &from, "--limit", "2"];
+    let mut follower = Running::start(&instance, &following);
+    for _ in 0..2 {
+        let order = place(&client, 1).await.remove(0);
+        let line = follower.next_line();
+        assert_eq!((&line["type"], &line["streamId"]), (&json!("OrderPlaced"), &json!(format!("order-{order}"))));
+        assert!(line["position"].as_i64() > Some(head), "{line}");
+    }
+    assert!(follower.wait().success(), "it ends by itself");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -80,6 +80,7 @@ async fn what_cannot_be_is_refused_and_changes_nothing() {
         (vec!["events", "--from", "9", "--to", "3"], 2),
         (vec!["events", "--since", "1m", "--until", "2m"], 2),
         (vec!["events", "--since", "yesterday"], 2),
+        (vec!["events", "--since", "2999-01-01T00:00:00Z"], 1),
         (vec!["events", "--category", "orders"], 2),
         (vec!["events", "--type", "OrderLost"], 2),
         (vec!["events", "--from", "99999"], 1),
@@ -92,6 +93,12 @@ async fn what_cannot_be_is_refused_and_changes_nothing() {
         (vec!["replay", "--topic", TOPIC, "--to-topic", "order-create"], 2),
         (vec!["replay", "--topic", TOPIC, "--group", "stock"], 2),
         (vec!["replay", "--topic", TOPIC, "--group", "nobody"], 2),
+        (vec!["replay", "--topic", TOPIC, "--since", "2999-01-01T00:00:00Z"], 1),
+        (vec!["replay", "--topic", "order-payment", "--group", "payment", "--dry-run"], 2),
+        (vec!["dead-letters", "take-in", "nobody", "--reason", "lost"], 2),
+        (vec!["dead-letters", "take-in", "payment"], 2),
+        (vec!["dead-letters", "take-in", "payment", "--reason", "nothing is missing"], 1),
+        (vec!["dead-letters", "take-in", "payment", "--reason", "nothing is missing", "--give-up-gone"], 1),
         (vec!["replay", "--topic", TOPIC, "--from", "99999"], 1),
         (vec!["replay", "--topic", TOPIC, "--to-topic", "nowhere"], 1),
         (vec!["replay", "--topic", TOPIC, "--to-topic", "nowhere", "--dry-run"], 1),
@@ -123,7 +130,8 @@ async fn a_replay_changes_nothing_for_those_who_had_the_messages_and_sends_no_se
     client.pay(&orders[0], "ALIPAY").await;
     client.await_status(&orders[0], &["CONFIRMED"], SOON).await;
     let pool = pool(&instance).await;
-    let mails = until_steady(&instance, &pool, &smtp).await;
+    until_steady(&instance, &pool).await;
+    let mails = smtp.mails().len();
     assert!(mails >= 4, "{mails} mails");
     let before = shown(&pool).await;
 
@@ -150,7 +158,8 @@ async fn a_replay_changes_nothing_for_those_who_had_the_messages_and_sends_no_se
     let for_one = instance.run(&["replay", "--topic", TOPIC, "--group", "notification", "--key", &orders[0]]);
     assert!(for_one.status.success(), "{for_one:?}");
 
-    assert_eq!(until_steady(&instance, &pool, &smtp).await, mails, "nobody is told twice");
+    until_steady(&instance, &pool).await;
+    assert_eq!(smtp.mails().len(), mails, "nobody is told twice");
     assert_eq!(shown(&pool).await, before, "events, outbox and read models are as they were");
     let audited: i64 = sqlx::query_scalar("select count(*) from operations.action where action = 'replay.begin'")
         .fetch_one(&pool)
@@ -173,23 +182,18 @@ async fn killed_in_the_middle_a_replay_goes_on_and_leaves_nothing_out() {
     let broker = broker(&instance);
     broker.create_topics(&["inspection"], 4).await.unwrap();
 
-    let mut replaying = instance
-        .command(&["replay", "--topic", TOPIC, "--to-topic", "inspection", "--rate", "10", "--json"])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(replaying.stdout.take().unwrap()).lines();
+    let slowly = ["replay", "--topic", TOPIC, "--to-topic", "inspection", "--rate", "2", "--json"];
+    let mut replaying = Running::start(&instance, &slowly);
     let replay_id = loop {
-        let line: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
-        assert_ne!(line["state"], "done", "it was to be killed in the middle");
+        let line = replaying.next_line();
         if line["sent"].as_i64() > Some(0) {
             break line["replayId"].to_string();
         }
     };
-    replaying.kill().unwrap();
-    replaying.wait().unwrap();
     let second = instance.run(&["replay", "--topic", TOPIC, "--to-topic", "inspection"]);
     assert_eq!(second.status.code(), Some(1), "one at a time: {second:?}");
+    assert!(replaying.is_running(), "it was to be killed in the middle");
+    drop(replaying);
 
     let resumed = instance.run(&["replay", "--resume", &replay_id, "--rate", "100000", "--json"]);
     assert!(resumed.status.success(), "{resumed:?}");
@@ -281,8 +285,8 @@ async fn shown(pool: &PgPool) -> BTreeMap<&'static str, String> {
     shown
 }
 
-/// Waits until all is sent and every consumer has acknowledged all of it, and counts the mails.
-async fn until_steady(instance: &Instance, pool: &PgPool, smtp: &SmtpServer) -> usize {
+/// Waits until all is sent and every consumer has acknowledged all of it; the ledger's head then.
+async fn until_steady(instance: &Instance, pool: &PgPool) -> i64 {
     let deadline = Instant::now() + SOON;
     loop {
         let head: i64 = sqlx::query_scalar("select max(position) from store.events").fetch_one(pool).await.unwrap();
@@ -291,10 +295,46 @@ async fn until_steady(instance: &Instance, pool: &PgPool, smtp: &SmtpServer) -> 
         let is_read = consumers.iter().all(|consumer| consumer["lagMessages"] == 0);
         let now: i64 = sqlx::query_scalar("select max(position) from store.events").fetch_one(pool).await.unwrap();
         if is_read && lag["outbox"]["pendingMessages"] == 0 && now == head {
-            return smtp.mails().len();
+            return head;
         }
         assert!(Instant::now() < deadline, "not steady: {lag}");
         tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// A command that goes on while the test does. Dropped: kill -9.
+struct Running {
+    child: Child,
+    lines: mpsc::Receiver<String>,
+}
+
+impl Running {
+    fn start(instance: &Instance, arguments: &[&str]) -> Running {
+        let mut child = instance.command(arguments).stdout(Stdio::piped()).spawn().unwrap();
+        let out = BufReader::new(child.stdout.take().unwrap());
+        let (sender, lines) = mpsc::channel();
+        // It ends with the command, whose output it reads.
+        std::thread::spawn(move || out.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        Running { child, lines }
+    }
+
+    fn next_line(&mut self) -> Value {
+        serde_json::from_str(&self.lines.recv_timeout(SOON).expect("a line in time")).unwrap()
+    }
+
+    fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    fn wait(&mut self) -> ExitStatus {
+        eventually("the command to end", SOON, || self.child.try_wait().unwrap())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

@@ -26,5 +26,5 @@ pub use notification::{Channel, Notification, NotificationCommand, NotificationE
 pub use order::{Mode, Order, OrderCommand, OrderEvent, OrderRejection, OrderStatus};
 pub use payment::{Payment, PaymentCommand, PaymentEvent, PaymentRejection, PaymentStatus};
 pub use rejection::Rejection;
-pub use schema::{EventSchema, UpcastError};
+pub use schema::{CATEGORIES, EventSchema, UpcastError};
 pub use stock::{Stock, StockCommand, StockEvent, StockRejection};

@@ -1,9 +1,20 @@
+use crate::{Decider, Fulfilment, Notification, Order, Payment, Stock};
+
 /// An event's name and the version of its schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EventSchema {
     pub event_type: &'static str,
     pub version: u16,
 }
+
+/// All there are: the categories of streams, with the types of their events.
+pub const CATEGORIES: [(&str, &[EventSchema]); 5] = [
+    (Order::CATEGORY, Order::SCHEMAS),
+    (Stock::CATEGORY, Stock::SCHEMAS),
+    (Payment::CATEGORY, Payment::SCHEMAS),
+    (Fulfilment::CATEGORY, Fulfilment::SCHEMAS),
+    (Notification::CATEGORY, Notification::SCHEMAS),
+];
 
 /// Why a stored payload could not be brought to today's schema.
 #[derive(Debug, thiserror::Error)]

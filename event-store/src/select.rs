@@ -123,3 +123,12 @@ pub async fn position_through(executor: impl PgExecutor<'_>, time: DateTime<Utc>
     let next = time.checked_add_signed(TimeDelta::microseconds(1)).unwrap_or(time);
     position_before(executor, next).await
 }
+
+/// The last version of a stream at a position of the ledger; 0 where it had no event yet.
+pub async fn version_at(executor: impl PgExecutor<'_>, stream_id: &str, position: i64) -> Result<i64, StoreError> {
+    Ok(sqlx::query_scalar(include_str!("select/version_at.sql"))
+        .bind(stream_id)
+        .bind(position)
+        .fetch_one(executor)
+        .await?)
+}

@@ -8,6 +8,7 @@
 //! and sends one step's messages twice at most. It reads the outbox and the relay's cursors, and writes neither.
 
 mod error;
+mod pace;
 mod page;
 mod plan;
 mod run;

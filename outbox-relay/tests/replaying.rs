@@ -4,51 +4,16 @@
 mod support;
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
-use messaging::{Broker, Topic};
+use messaging::Broker;
 use outbox_relay::cleanup::Cleaner;
-use outbox_relay::replay::{
-    self, Plan, Progress, Replay, ReplayConfig, ReplayError, ReplayParts, ReplayRequest, Target,
-};
+use outbox_relay::replay::{self, Progress, Replay, ReplayError, ReplayRequest, Target};
 use outbox_relay::{RelayConfig, lag};
 use support::broker::RecordingBroker;
+use support::replays::{TOPIC, begin, copied, is_copy, parts, plan, request, run, sent};
 use support::{Ledger, Message, drain, message, messages};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
-
-const TOPIC: Topic = Topic::OrderStatusUpdate;
-
-/// A ledger whose messages were sent, each to its queue.
-async fn sent(messages: &[Message]) -> (Ledger, RecordingBroker, i64) {
-    let (ledger, broker) = (Ledger::new().await, RecordingBroker::new());
-    let head = ledger.append(messages).await;
-    let mut relay = ledger.relay(&broker, RelayConfig::default(), "relay-1");
-    drain(&ledger, &mut relay).await;
-    (ledger, broker, head)
-}
-
-fn request(after: i64, upto: i64) -> ReplayRequest {
-    ReplayRequest { topic: TOPIC, target: Target::Everybody, stream_id: None, key: None, after, upto }
-}
-
-fn parts(ledger: &Ledger, broker: &RecordingBroker) -> ReplayParts {
-    let config = ReplayConfig { max_batch_messages: 5, ..ReplayConfig::default() };
-    ReplayParts { pool: ledger.pool.clone(), broker: Arc::new(broker.clone()) as Arc<dyn Broker>, config }
-}
-
-async fn plan(ledger: &Ledger, request: &ReplayRequest) -> Plan {
-    replay::plan(&mut ledger.pool.acquire().await.unwrap(), request).await.unwrap()
-}
-
-async fn begin(ledger: &Ledger, broker: &RecordingBroker, request: ReplayRequest) -> Result<Replay, ReplayError> {
-    let plan = plan(ledger, &request).await;
-    Replay::begin(parts(ledger, broker), (request, &plan), None, "user:1", async |_, _| Ok(())).await
-}
-
-async fn run(replay: Replay) -> Result<Progress, ReplayError> {
-    replay.run(&CancellationToken::new(), |_| {}).await
-}
 
 fn ids(messages: &[Message]) -> Vec<Uuid> {
     messages.iter().map(|message| message.id).collect()
@@ -130,7 +95,7 @@ async fn killed_it_goes_on_where_it_was() {
     let orders = messages(TOPIC, 200, 16);
     let (ledger, broker, head) = sent(&orders).await;
     let mut killed = begin(&ledger, &broker, request(0, head)).await.unwrap();
-    killed.step().await.unwrap();
+    killed.step(&CancellationToken::new()).await.unwrap();
     let before = killed.progress();
     assert!(before.sent > 0 && !before.is_done, "{before:?}");
     // As a kill -9 would leave it: the lease is not given back.
@@ -154,39 +119,6 @@ async fn killed_it_goes_on_where_it_was() {
     assert!(matches!(again, Err(ReplayError::Ended(_))));
     let unknown = Replay::resume(parts(&ledger, &broker), 4711, None).await;
     assert!(matches!(unknown, Err(ReplayError::Unknown(4711))));
-}
-
-#[tokio::test]
-async fn whoever_lost_the_lease_moves_nothing() {
-    let (ledger, broker, head) = sent(&messages(TOPIC, 200, 16)).await;
-    let mut frozen = begin(&ledger, &broker, request(0, head)).await.unwrap();
-    frozen.step().await.unwrap();
-    ledger.expire_lease().await;
-    let replay_id = frozen.progress().replay_id;
-    let heir = Replay::resume(parts(&ledger, &broker), replay_id, None).await.unwrap();
-    assert!(matches!(frozen.step().await, Err(ReplayError::LeaseLost)));
-    assert_eq!(run(heir).await.unwrap().sent, 200);
-}
-
-#[tokio::test]
-async fn a_send_that_outlasts_the_lease_keeps_it() {
-    let (ledger, broker, head) = sent(&messages(TOPIC, 10, 2)).await;
-    let mut parts = parts(&ledger, &broker);
-    parts.config.lease_ttl_ms = 300;
-    let plan = plan(&ledger, &request(0, head)).await;
-    let asked = (request(0, head), &plan);
-    let replay = Replay::begin(parts, asked, None, "user:1", async |_, _| Ok(())).await.unwrap();
-    let expires_at = async || -> chrono::DateTime<chrono::Utc> {
-        let newest = "select max(expires_at) from store.lease where name like 'replay%'";
-        sqlx::query_scalar(newest).fetch_one(&ledger.pool).await.unwrap()
-    };
-    broker.set_silent(true);
-    let first = expires_at().await;
-    let running = tokio::spawn(run(replay));
-    support::eventually("it is renewed twice", async || expires_at().await > first + chrono::TimeDelta::milliseconds(150))
-        .await;
-    broker.set_silent(false);
-    assert_eq!(running.await.unwrap().unwrap().sent, 10);
 }
 
 #[tokio::test]
@@ -241,45 +173,4 @@ async fn what_the_clean_up_took_is_counted_and_never_left_out_in_silence() {
     sqlx::query("delete from store.outbox where position > $1").bind(head - 4).execute(&ledger.pool).await.unwrap();
     assert!(matches!(run(replay).await, Err(ReplayError::Overtaken { missing: 4 })));
     assert_eq!(replay::list(&ledger.pool, 1).await.unwrap()[0].shown_state(), "failed");
-}
-
-#[tokio::test]
-async fn a_broker_that_goes_away_holds_it_up_and_costs_nothing() {
-    let orders = messages(TOPIC, 100, 8);
-    let (ledger, broker, head) = sent(&orders).await;
-    let replay = begin(&ledger, &broker, request(0, head)).await.unwrap();
-    broker.set_down(true);
-    let running = tokio::spawn(run(replay));
-    support::eventually("a producer was asked for in vain", async || {
-        tokio::task::yield_now().await;
-        !running.is_finished()
-    })
-    .await;
-    broker.set_down(false);
-    assert_eq!(running.await.unwrap().unwrap().sent, 100);
-    assert_eq!(copied(&broker).len(), 100);
-}
-
-#[tokio::test]
-async fn a_low_rate_sends_little_at_a_time() {
-    let (ledger, broker, head) = sent(&messages(TOPIC, 100, 16)).await;
-    let found = plan(&ledger, &request(0, head)).await;
-    let slow =
-        Replay::begin(parts(&ledger, &broker), (request(0, head), &found), Some(10), "user:1", async |_, _| Ok(()));
-    let mut slow = slow.await.unwrap();
-    let mut sent = 0;
-    while !slow.progress().is_done {
-        slow.step().await.unwrap();
-        assert!(slow.progress().sent - sent <= 2, "a fifth of a second's");
-        sent = slow.progress().sent;
-    }
-    assert_eq!((sent, copied(&broker).len()), (100, 100));
-}
-
-fn is_copy(message: &messaging::OutgoingMessage) -> bool {
-    message.properties.iter().any(|(name, value)| *name == "replay" && value == "true")
-}
-
-fn copied(broker: &RecordingBroker) -> Vec<Uuid> {
-    broker.everything().iter().filter(|message| is_copy(message)).map(|message| message.message_id).collect()
 }

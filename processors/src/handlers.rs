@@ -32,6 +32,7 @@ pub use delivery::{EmailHandler, Patience, SmsHandler};
 pub use notification::NotificationHandler;
 pub use order::OrderHandler;
 pub use payment::PaymentHandler;
+pub use replay::QUIET_ON_REPLAY;
 pub use stock::StockHandler;
 
 /// The names of all processors: consumer groups, and the values of `order-ledger process --role`.

@@ -1,6 +1,6 @@
 //! Rows as they were: which position of the ledger a moment is, and what a stream came to by then.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use event_store::{read, select};
 use sqlx::PgPool;
 
@@ -9,6 +9,9 @@ use crate::read_model::{self, ReadModel};
 
 /// Events of one stream read at once.
 const EVENTS_PER_READ: i64 = 1_000;
+
+/// The clocks of those who ask run ahead a little: a time that has not been by that much means now.
+const MAX_CLOCK_SKEW: TimeDelta = TimeDelta::seconds(5);
 
 /// A moment of the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,7 +23,8 @@ pub enum Moment {
 }
 
 impl Moment {
-    /// The last position that had been recorded by then; 0 before the first, `None` where the ledger is not so far yet.
+    /// The last position that had been recorded by then; 0 before the first, `None` where it has not been yet, by the ledger's
+    /// head or by the database's clock.
     ///
     /// For a time it is found by bisection: an event recorded at or before that time whose next one was recorded after
     /// it, or the last of all. As long as the database's clock never went back that is the one such event; where it did, a
@@ -28,7 +32,13 @@ impl Moment {
     pub async fn position(self, pool: &PgPool) -> Result<Option<i64>, ProjectionError> {
         match self {
             Self::Position(position) => Ok((position <= read::head(pool).await?).then_some(position)),
-            Self::Time(time) => Ok(Some(select::position_through(pool, time).await?)),
+            Self::Time(time) => {
+                let now: DateTime<Utc> = sqlx::query_scalar("select clock_timestamp()").fetch_one(pool).await?;
+                if time.signed_duration_since(now) > MAX_CLOCK_SKEW {
+                    return Ok(None);
+                }
+                Ok(Some(select::position_through(pool, time).await?))
+            }
         }
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use clap::Args;
-use domain::{Decider, Fulfilment, Notification, Order, Payment, Stock};
+use domain::CATEGORIES;
 use event_store::read::RecordedEvent;
 use event_store::select::{Selection, stream_exists};
 use projections::head;
@@ -28,14 +28,6 @@ use bookmark::Bookmark;
 const PAGE_EVENTS: i64 = 1_000;
 /// Notifications are quicker; the poll is what can be relied on.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
-/// The categories, with the types of their events.
-const CATEGORIES: [(&str, &[domain::EventSchema]); 5] = [
-    (Order::CATEGORY, Order::SCHEMAS),
-    (Stock::CATEGORY, Stock::SCHEMAS),
-    (Payment::CATEGORY, Payment::SCHEMAS),
-    (Fulfilment::CATEGORY, Fulfilment::SCHEMAS),
-    (Notification::CATEGORY, Notification::SCHEMAS),
-];
 
 #[derive(Debug, Args)]
 pub struct EventsArgs {

@@ -49,6 +49,11 @@ impl RangeArgs {
         let now: DateTime<Utc> = sqlx::query_scalar("select clock_timestamp()").fetch_one(pool).await?;
         let (since, until) = (self.since.map(|moment| moment.at(now)), self.until.map(|moment| moment.at(now)));
         self.check_order(since, until)?;
+        if since.is_some_and(|since| since > now && !waits_for_more) {
+            return Err(
+                anyhow!("--since lies in the future: by the database's clock it is {}", now.to_rfc3339()).into()
+            );
+        }
         let head = read::head(pool).await?;
         for (name, position) in [("--from", self.from), ("--to", self.to)] {
             if let Some(position) = position.filter(|position| *position > head && !waits_for_more) {

@@ -13,6 +13,7 @@ use outbox_relay::replay::{
     self, Plan, Progress, Replay, ReplayConfig, ReplayError, ReplayParts, ReplayRequest, Target,
 };
 use processors::audit::{self, Action};
+use processors::handlers::QUIET_ON_REPLAY;
 use serde_json::json;
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
@@ -46,7 +47,8 @@ pub struct ReplayArgs {
     /// Send them to another topic, which must exist.
     #[arg(long, value_name = "TOPIC", requires = "topic")]
     to_topic: Option<String>,
-    /// For one consumer only, such as stock; the others let them pass.
+    /// For one consumer only, such as stock; the others let them pass. Not for payment, sms and email, which call others and
+    /// stay quiet on a replay: see `dead-letters take-in`.
     #[arg(long, value_name = "CONSUMER", requires = "topic", conflicts_with = "to_topic")]
     group: Option<String>,
     /// At most so many messages a second.
@@ -126,6 +128,12 @@ fn target(config: &Config, args: &ReplayArgs, topic: Topic) -> Result<Target, Fa
     let name = group.strip_prefix(&prefix).unwrap_or(group);
     let readers: Vec<&str> =
         consumers_of(config).filter(|(_, topics)| topics.contains(&topic)).map(|(name, _)| *name).collect();
+    if QUIET_ON_REPLAY.contains(&name) {
+        return Err(Failure::Usage(format!(
+            "{name} calls others, and stays quiet on a replay so that nobody is called twice: a copy brings it nothing. What \
+             it is missing becomes dead letters with `order-ledger dead-letters take-in {name}`, to be redriven or discarded"
+        )));
+    }
     if readers.contains(&name) {
         return Ok(Target::Consumer(name.to_owned()));
     }

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
-use domain::{Decider, Fulfilment, Notification, Order, Payment, Stock};
+use domain::CATEGORIES;
 use event_store::read;
 use event_store::select::{Selection, stream_exists};
 use serde::Deserialize;
@@ -69,10 +69,13 @@ pub(crate) async fn list(
 }
 
 async fn check_what(api: &ApiState, query: &SelectEvents) -> Result<(), Problem> {
-    const CATEGORIES: [&str; 5] =
-        [Order::CATEGORY, Stock::CATEGORY, Payment::CATEGORY, Fulfilment::CATEGORY, Notification::CATEGORY];
-    if query.category.as_deref().is_some_and(|category| !CATEGORIES.contains(&category)) {
-        return Err(Problem::invalid_value("category", format!("one of {}", CATEGORIES.join(", "))));
+    let categories = CATEGORIES.map(|(category, _)| category);
+    if query.category.as_deref().is_some_and(|category| !categories.contains(&category)) {
+        return Err(Problem::invalid_value("category", format!("one of {}", categories.join(", "))));
+    }
+    let mut schemas = CATEGORIES.iter().flat_map(|(_, schemas)| *schemas);
+    if query.event_type.as_deref().is_some_and(|wanted| schemas.all(|schema| schema.event_type != wanted)) {
+        return Err(Problem::invalid_value("type", "a type of event, such as OrderPlaced"));
     }
     match &query.stream {
         Some(stream) if !stream_exists(&api.queries, stream).await? => {

@@ -57,7 +57,7 @@ pub(crate) struct EventBody {
 #[expect(dead_code, reason = "documents a ListBody of events")]
 pub(crate) struct EventListBody {
     items: Vec<EventBody>,
-    /// Give it as `after` for the next page; null at the end.
+    /// Give it back for the next page, as the parameter that the call names; null at the end.
     next: Option<String>,
 }
 

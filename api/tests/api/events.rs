@@ -40,6 +40,7 @@ async fn what_there_is_not_is_refused() {
         ("/v1/admin/events?to=9999", (422, "invalid_value", "to")),
         ("/v1/admin/events?from=1&to=0", (422, "invalid_value", "to")),
         ("/v1/admin/events?category=orders", (422, "invalid_value", "category")),
+        ("/v1/admin/events?type=OrderLost", (422, "invalid_value", "type")),
         ("/v1/admin/events?stream=order-ORD209901010001", (404, "stream_not_found", "")),
     ] {
         assert_eq!(api.call(get(path).admin()).await.problem(), problem, "{path}");

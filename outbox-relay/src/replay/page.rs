@@ -14,14 +14,25 @@ pub(super) struct LanePage {
     pub queue: u16,
     pub messages: Vec<OutgoingMessage>,
     pub reached: Place,
+    /// The broker has all of it.
+    pub is_confirmed: bool,
 }
 
-/// The next `limit` messages of each of these lanes, as copies.
+/// Bounds of a lane's page.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PageLimits {
+    /// Looked at.
+    pub rows: usize,
+    /// Sent.
+    pub messages: usize,
+}
+
+/// The next messages of each of these lanes, as copies.
 pub(super) async fn read_pages(
     pool: &PgPool,
     request: &ReplayRequest,
     lanes: &[LaneProgress],
-    limit: usize,
+    limits: PageLimits,
 ) -> Result<Vec<LanePage>, ReplayError> {
     let mut rows = sqlx::query(include_str!("sql/page.sql"))
         .bind(lanes.iter().map(|lane| lane.lane).collect::<Vec<_>>())
@@ -29,7 +40,7 @@ pub(super) async fn read_pages(
         .bind(lanes.iter().map(|lane| lane.reached.n).collect::<Vec<_>>())
         .bind(lanes.iter().map(|lane| lane.end.position).collect::<Vec<_>>())
         .bind(lanes.iter().map(|lane| lane.end.n).collect::<Vec<_>>())
-        .bind(limit as i64)
+        .bind(limits.rows as i64)
         .bind(&request.stream_id)
         .bind(&request.key)
         .fetch(pool);
@@ -42,20 +53,30 @@ pub(super) async fn read_pages(
     for (lane, page) in lanes.iter().zip(&mut pages) {
         let begin = found.partition_point(|(row, _)| row.lane < lane.lane);
         let end = found.partition_point(|(row, _)| row.lane <= lane.lane);
-        let of_lane = &found[begin..end];
-        // Fewer than asked for: the lane has no more.
-        if let Some((last, _)) = of_lane.last().filter(|_| of_lane.len() >= limit) {
-            page.reached = last.place;
-        }
-        let wanted = of_lane.iter().filter(|(_, is_wanted)| *is_wanted);
-        page.messages.extend(wanted.map(|(row, _)| copy_of(&row.message, &request.target)));
+        page.fill(&found[begin..end], limits, &request.target);
     }
     Ok(pages)
 }
 
 fn empty_page(lane: &LaneProgress) -> Option<LanePage> {
     let (_, queue) = lane_parts(lane.lane)?;
-    Some(LanePage { lane: lane.lane, queue, messages: Vec::new(), reached: lane.end })
+    Some(LanePage { lane: lane.lane, queue, messages: Vec::new(), reached: lane.end, is_confirmed: true })
+}
+
+impl LanePage {
+    /// Takes the rows that were read of its lane, up to before the first wanted one that is too many.
+    fn fill(&mut self, rows: &[(OutboxRow, bool)], limits: PageLimits, target: &Target) {
+        let mut wanted = rows.iter().enumerate().filter(|(_, (_, is_wanted))| *is_wanted);
+        let too_many = wanted.nth(limits.messages).map(|(at, _)| at);
+        let taken = &rows[..too_many.unwrap_or(rows.len())];
+        // Fewer than asked for: the lane has no more.
+        if let Some((last, _)) = taken.last().filter(|_| too_many.is_some() || rows.len() >= limits.rows) {
+            self.reached = last.place;
+        }
+        let wanted = taken.iter().filter(|(_, is_wanted)| *is_wanted);
+        self.messages.extend(wanted.map(|(row, _)| copy_of(&row.message, target)));
+        self.is_confirmed = self.messages.is_empty();
+    }
 }
 
 /// The same message, which says that it is a copy, and for whom.

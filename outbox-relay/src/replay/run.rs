@@ -10,7 +10,8 @@ use sqlx::{PgConnection, PgPool};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::page::{LanePage, read_pages};
+use super::pace::Pace;
+use super::page::{LanePage, PageLimits, read_pages};
 use super::store::{self, LaneProgress};
 use super::{Plan, ReplayError, ReplayRequest};
 use crate::circuit::Backoff;
@@ -37,8 +38,9 @@ impl Default for ReplayConfig {
 
 /// First and longest pause between two tries to reach the broker.
 const BACKOFF_MS: (u64, u64) = (100, 2_000);
-/// At a low rate a step is a fifth of a second's messages, so that a kill repeats few and progress is seen.
-const STEPS_PER_SECOND: usize = 5;
+/// What is on its way when it is told to stop is mostly confirmed by then, and need not be sent twice.
+const STOP_GRACE: Duration = Duration::from_secs(1);
+const TOLD_TO_STOP: &str = "told to stop";
 
 /// How far a replay is.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -71,11 +73,10 @@ pub struct Replay {
     producer: Option<Box<dyn Producer>>,
     target_queues: u16,
     lanes: Vec<LaneProgress>,
-    messages_per_second: Option<u32>,
+    pace: Pace,
     messages: i64,
     sent: i64,
     sent_here: i64,
-    started: Instant,
 }
 
 impl Replay {
@@ -135,11 +136,10 @@ impl Replay {
             producer: None,
             target_queues,
             lanes,
-            messages_per_second: record.messages_per_second.and_then(|rate| u32::try_from(rate).ok()),
+            pace: Pace::new(record.messages_per_second.and_then(|rate| u32::try_from(rate).ok())),
             messages: record.messages,
             sent: record.sent_messages,
             sent_here: 0,
-            started: Instant::now(),
         })
     }
 
@@ -188,9 +188,10 @@ impl Replay {
     ) -> Result<Progress, ReplayError> {
         on_progress(self.progress());
         while !self.progress().is_done && !shutdown.is_cancelled() {
-            self.step().await?;
+            let stepped = self.step(shutdown).await;
             on_progress(self.progress());
-            self.pace(shutdown).await?;
+            stepped?;
+            self.wait_for_rate(shutdown).await?;
         }
         let progress = self.progress();
         if progress.is_done && progress.sent < progress.messages {
@@ -199,11 +200,18 @@ impl Replay {
         Ok(progress)
     }
 
-    /// Sends the next messages of some lanes and writes down how far they came.
-    pub async fn step(&mut self) -> Result<(), ReplayError> {
+    /// Sends the next messages of some lanes and writes down how far they came: also what was confirmed before the broker
+    /// refused one, or before `shutdown` came.
+    pub async fn step(&mut self, shutdown: &CancellationToken) -> Result<(), ReplayError> {
         self.keep_lease().await?;
-        let pages = self.next_pages().await?;
-        self.send_all(&pages).await?;
+        let mut pages = self.next_pages().await?;
+        let sent = self.send_all(&mut pages, shutdown).await;
+        pages.retain(|page| page.is_confirmed);
+        let moved = self.advance(&pages).await;
+        sent.and(moved)
+    }
+
+    async fn advance(&mut self, pages: &[LanePage]) -> Result<(), ReplayError> {
         let moves: Vec<(i16, Place, i64)> =
             pages.iter().map(|page| (page.lane, page.reached, page.messages.len() as i64)).collect();
         if !store::advance(&self.parts.pool, self.replay_id, self.lease.token, &moves).await? {
@@ -216,37 +224,34 @@ impl Replay {
                 known.reached = reached;
             }
         }
+        self.pace.note_step(pages.iter().map(|page| page.messages.len()).sum(), Instant::now());
         Ok(())
     }
 
     /// The next page of as many unfinished lanes as the rate has room for; each gets its turn.
     async fn next_pages(&mut self) -> Result<Vec<LanePage>, ReplayError> {
-        let budget = self.messages_per_second.map_or(usize::MAX, |rate| (rate as usize / STEPS_PER_SECOND).max(1));
+        let budget = self.pace.step_messages();
         let mut lanes: Vec<LaneProgress> = self.lanes.iter().filter(|lane| lane.reached < lane.end).copied().collect();
         lanes.truncate(budget);
+        let most = self.parts.config.max_batch_messages;
+        let share = (budget / lanes.len().max(1)).clamp(1, most);
         // Few of the rows that are looked at are sent then.
         let is_filtered = self.request.stream_id.is_some() || self.request.key.is_some();
-        let share = if is_filtered { usize::MAX } else { budget / lanes.len().max(1) };
-        let limit = share.clamp(1, self.parts.config.max_batch_messages);
+        let limits = PageLimits { rows: if is_filtered { most } else { share }, messages: share };
         let last = lanes.last().map(|lane| lane.lane);
         if let Some(at) = self.lanes.iter().position(|lane| Some(lane.lane) == last) {
             self.lanes.rotate_left(at + 1);
         }
-        read_pages(&self.parts.pool, &self.request, &lanes, limit).await
+        read_pages(&self.parts.pool, &self.request, &lanes, limits).await
     }
 
-    /// Sends the pages side by side, each in its order. While the broker is away it is tried again, for a bounded time: a lane
-    /// begins its page anew then, which doubles what was stored of it.
-    async fn send_all(&mut self, pages: &[LanePage]) -> Result<(), ReplayError> {
-        let mut left: Vec<&LanePage> = pages.iter().filter(|page| !page.messages.is_empty()).collect();
+    /// Sends the pages side by side, each in its order, until all are confirmed or `shutdown` comes. While the broker is away
+    /// it is tried again, for a bounded time: a lane begins its page anew then, which doubles what was stored of it.
+    async fn send_all(&mut self, pages: &mut [LanePage], shutdown: &CancellationToken) -> Result<(), ReplayError> {
         let since = Instant::now();
         let mut backoff = Backoff::new(BACKOFF_MS.0, BACKOFF_MS.1);
-        while !left.is_empty() {
-            let problem = match self.send_some(&mut left).await {
-                Ok(None) => continue,
-                Ok(Some(problem)) => problem,
-                Err(error) => error.to_string(),
-            };
+        while pages.iter().any(|page| !page.is_confirmed) && !shutdown.is_cancelled() {
+            let Some(problem) = self.send_some(pages, shutdown).await? else { continue };
             if let Some(producer) = self.producer.take() {
                 producer.close().await;
             }
@@ -254,47 +259,59 @@ impl Replay {
             if waited_ms > self.parts.config.give_up_after_ms {
                 return Err(ReplayError::BrokerAway { waited_ms, last: problem });
             }
-            tokio::time::sleep(backoff.next_wait()).await;
+            tokio::select! {
+                () = shutdown.cancelled() => {}
+                () = tokio::time::sleep(backoff.next_wait()) => {}
+            }
             self.keep_lease().await?;
         }
         Ok(())
     }
 
-    /// Sends what is left and keeps in it what was not confirmed; says why that was not.
-    async fn send_some(&mut self, left: &mut Vec<&LanePage>) -> Result<Option<String>, ReplayError> {
+    /// Sends what is not confirmed and marks what is; says why not all was.
+    async fn send_some(
+        &mut self,
+        pages: &mut [LanePage],
+        shutdown: &CancellationToken,
+    ) -> Result<Option<String>, ReplayError> {
         let producer = match self.producer.take() {
             Some(producer) => producer,
-            None => self.parts.broker.producer().await?,
+            None => tokio::select! {
+                made = self.parts.broker.producer() => match made {
+                    Ok(producer) => producer,
+                    Err(problem) => return Ok(Some(problem.to_string())),
+                },
+                lost = self.lose_lease() => return Err(lost),
+                () = shutdown.cancelled() => return Ok(Some(TOLD_TO_STOP.to_owned())),
+            },
         };
         let timeout = Duration::from_millis(self.parts.config.send_timeout_ms);
         let (to_topic, queues) = (self.request.to_topic(), self.target_queues);
-        let sends = left.iter().map(|page| {
-            let sending = producer.send(to_topic, page.queue % queues, &page.messages);
+        let sends = pages.iter_mut().filter(|page| !page.is_confirmed).map(|page| {
+            let producer = &producer;
             async move {
-                let answer = tokio::time::timeout(timeout, sending).await;
-                answer.unwrap_or_else(|_| Err(SendError::Unavailable(format!("no answer within {timeout:?}"))))
+                let answer = tokio::select! {
+                    answer = producer.send(to_topic, page.queue % queues, &page.messages) => answer,
+                    () = tokio::time::sleep(timeout) => Err(SendError::Unavailable(format!("no answer within {timeout:?}"))),
+                    () = stopped(shutdown) => Err(SendError::Unavailable(TOLD_TO_STOP.to_owned())),
+                };
+                page.is_confirmed = answer.is_ok();
+                answer.err()
             }
         });
-        let answers = tokio::select! {
-            answers = join_all(sends) => Ok(answers),
+        let problems = tokio::select! {
+            problems = join_all(sends) => Ok(problems),
             lost = self.lose_lease() => Err(lost),
         };
         self.producer = Some(producer);
-        let answers = answers?;
-        let mut problem = None;
-        let mut failed = Vec::new();
-        for (page, answer) in left.drain(..).zip(answers) {
-            match answer {
-                Ok(()) => {}
-                Err(SendError::Unavailable(reason)) => {
-                    problem = Some(reason);
-                    failed.push(page);
-                }
-                Err(refusal) => return Err(ReplayError::Refused(refusal)),
+        let mut unavailable = None;
+        for problem in problems?.into_iter().flatten() {
+            match problem {
+                SendError::Unavailable(reason) => unavailable = Some(reason),
+                refusal => return Err(ReplayError::Refused(refusal)),
             }
         }
-        *left = failed;
-        Ok(problem)
+        Ok(unavailable)
     }
 
     /// Renews the lease for as long as it is waited for; returns when that can't be done.
@@ -321,9 +338,8 @@ impl Replay {
     }
 
     /// Waits until the rate allows more, and keeps the lease meanwhile.
-    async fn pace(&mut self, shutdown: &CancellationToken) -> Result<(), ReplayError> {
-        let Some(rate) = self.messages_per_second else { return Ok(()) };
-        let due = self.started + Duration::from_secs_f64(self.sent_here as f64 / f64::from(rate.max(1)));
+    async fn wait_for_rate(&mut self, shutdown: &CancellationToken) -> Result<(), ReplayError> {
+        let due = self.pace.next_at;
         while Instant::now() < due && !shutdown.is_cancelled() {
             tokio::select! {
                 () = shutdown.cancelled() => {}
@@ -333,6 +349,12 @@ impl Replay {
         }
         Ok(())
     }
+}
+
+/// Returns a moment after it is told to stop.
+async fn stopped(shutdown: &CancellationToken) {
+    shutdown.cancelled().await;
+    tokio::time::sleep(STOP_GRACE).await;
 }
 
 impl ReplayConfig {

@@ -30,6 +30,7 @@ struct State {
     most_queues_at_once: usize,
     producers_made: usize,
     largest_send_messages: usize,
+    refused_calls: usize,
 }
 
 impl RecordingBroker {
@@ -46,6 +47,7 @@ impl RecordingBroker {
                 most_queues_at_once: 0,
                 producers_made: 0,
                 largest_send_messages: 0,
+                refused_calls: 0,
             }),
             silent: watch::channel(false).0,
         }))
@@ -108,6 +110,11 @@ impl RecordingBroker {
         self.state().largest_send_messages
     }
 
+    /// Producers asked for and sends made while it was down.
+    pub fn refused_calls(&self) -> usize {
+        self.state().refused_calls
+    }
+
     pub fn producers_made(&self) -> usize {
         self.state().producers_made
     }
@@ -126,6 +133,7 @@ impl RecordingBroker {
     fn store(&self, topic: &str, queue: u16, batch: &[OutgoingMessage]) -> Result<(), SendError> {
         let mut state = self.state();
         if state.is_down {
+            state.refused_calls += 1;
             return Err(SendError::Unavailable("down".to_owned()));
         }
         if !state.topics.contains(topic) {
@@ -175,6 +183,7 @@ impl Broker for RecordingBroker {
     async fn producer(&self) -> Result<Box<dyn Producer>, BrokerError> {
         let mut state = self.state();
         if state.is_down {
+            state.refused_calls += 1;
             return Err(BrokerError::Unavailable("down".to_owned()));
         }
         state.producers_made += 1;

@@ -2,6 +2,9 @@
 
 use messaging::{Effect, ReceivedMessage};
 
+/// The consumers that call others: to them a copy says nothing, so no replay brings what they missed.
+pub const QUIET_ON_REPLAY: [&str; 3] = ["payment", "sms", "email"];
+
 /// A replay rebuilds what shows, and tells nobody outside a second time: no money is asked for, no phone rings, no mail goes
 /// out. Nothing is written down either, so that the message itself, should it still be on its way, has its effect.
 pub fn quiet(message: &ReceivedMessage) -> Option<Effect> {

@@ -137,7 +137,9 @@ impl Meter {
             bar.with_message(progress.replay_id.to_string()).with_position(progress.sent.unsigned_abs())
         });
         if let Some(bar) = &bar {
-            // What was sent before this process is no part of its rate.
+            // What was sent before this process is no part of its rate: seen first, and forgotten then, because `reset_eta` keeps
+            // the position that was seen last.
+            bar.tick();
             bar.reset_eta();
         }
         Meter { bar, since: Instant::now(), told_at: None }
@@ -181,4 +183,18 @@ pub(super) fn done(progress: Progress, json: bool) -> anyhow::Result<()> {
         println!("replay {}: {} messages sent", progress.replay_id, progress.sent);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_sent_before_is_no_part_of_the_rate() {
+        let resumed = Progress { replay_id: 1, sent: 1_000_000, messages: 2_000_000, sent_here: 0, is_done: false };
+        let mut meter = Meter::new(resumed, false);
+        meter.show(resumed);
+        let rate = meter.bar.as_ref().map(ProgressBar::per_sec);
+        assert!(rate.is_some_and(|rate| rate < 1.0), "nothing was sent here, at {rate:?} a second");
+    }
 }
