@@ -13,6 +13,8 @@ pub struct KeyRetention {
     pub scope_prefix: String,
     /// Younger keys stay.
     pub keep_for: Duration,
+    /// Scope and key of those that stay however old they are.
+    pub except: Vec<(String, String)>,
 }
 
 /// Rows one statement deletes: so few that it holds nobody up.
@@ -23,11 +25,15 @@ const KEYS_PER_DELETE: i64 = 5_000;
 pub async fn forget_old_keys(pool: &PgPool, retentions: &[KeyRetention]) -> Result<u64, StoreError> {
     let mut forgotten = 0;
     for retention in retentions {
+        let (scopes, keys): (Vec<&str>, Vec<&str>) =
+            retention.except.iter().map(|(scope, key)| (scope.as_str(), key.as_str())).unzip();
         loop {
             let deleted = sqlx::query(include_str!("housekeeping/forget_old_keys.sql"))
                 .bind(&retention.scope_prefix)
                 .bind(retention.keep_for.as_secs_f64())
                 .bind(KEYS_PER_DELETE)
+                .bind(&scopes)
+                .bind(&keys)
                 .execute(pool)
                 .await?
                 .rows_affected();

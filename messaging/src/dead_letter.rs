@@ -7,11 +7,11 @@
 //!
 //! A redrive applies a key's rows in order through the consumer's own handler and stops at the first that fails. Arrivals
 //! and redrives of a key exclude each other by an advisory transaction lock, so that no message slips past the last row
-//! while it is being redriven.
+//! while it is being redriven. An arrival does not wait for that lock: it stays unacknowledged in memory and asks again.
 //!
 //! Rows that failed alike share a cause ([`groups`]); what happened to each is its [`history`]. Many are redriven by
 //! [`redrives`], one that came wrong is mended by [`edit`], one that nobody wants is given up by [`discard`], after which those
-//! behind it go on by themselves. What RocketMQ itself gave up comes in by [`given_up`].
+//! behind it go on by themselves. What RocketMQ itself gave up comes in by [`given_up`], what got lost on the way by [`take_in_missing`].
 
 mod cause;
 mod discard;
@@ -20,6 +20,7 @@ mod gauge;
 pub mod given_up;
 mod groups;
 mod history;
+mod missing;
 mod park;
 mod redrive;
 pub mod redrives;
@@ -42,7 +43,8 @@ pub use edit::{EditRefused, edit};
 pub use gauge::report;
 pub use groups::{Group, groups};
 pub use history::{HistoryEntry, history};
-pub(crate) use park::{Entry, blocked_keys, park_behind, park_dead};
+pub use missing::{MISSING, take_in_missing};
+pub(crate) use park::{Arrival, Entry, blocked_keys, park_behind, park_dead};
 pub use redrive::{MAX_ROWS_PER_REDRIVE, Redriven, StoppedAt, redrive};
 pub use shown::{Contacts, may_name_contacts, shown_body};
 pub use waiting::{Undelivered, count_undelivered};

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::received::INBOX_SCOPE_PREFIX;
 
 /// How long claims are kept by default. It must outlive the longest time after which a message can come again: the
-/// broker's retention, and the age at which a dead letter is still redriven.
+/// broker's retention. What an undelivered letter needs is kept as long as it.
 pub const DEFAULT_RETENTION: Duration = Duration::from_secs(14 * 24 * 3600);
 
 /// Claims messages for a consumer. `true` where this transaction is the first to do so, `false` where the message was
@@ -61,7 +61,23 @@ pub async fn effects(
         .await
 }
 
-/// Forgets at most `max_rows` claims older than `retention`; returns how many. Call again while it returns `max_rows`.
+/// Which of these messages a consumer has applied, as long as it remembers it.
+pub async fn applied(
+    executor: impl PgExecutor<'_>,
+    consumer: &str,
+    message_ids: &[Uuid],
+) -> Result<HashSet<Uuid>, sqlx::Error> {
+    let effects = effects(executor, &[consumer], message_ids).await?;
+    Ok(effects.into_iter().map(|effect| effect.message_id).collect())
+}
+
+/// Scope and key of what processors remember of undelivered letters: their redrives must find what was applied.
+pub async fn needed_keys(pool: &PgPool) -> Result<Vec<(String, String)>, sqlx::Error> {
+    sqlx::query_as(include_str!("inbox/needed_keys.sql")).bind(INBOX_SCOPE_PREFIX).fetch_all(pool).await
+}
+
+/// Forgets at most `max_rows` claims older than `retention`, but none of an undelivered letter: its redrive must find what
+/// was applied. Returns how many; call again while it returns `max_rows`.
 pub async fn forget_older_than(pool: &PgPool, retention: Duration, max_rows: i64) -> Result<u64, sqlx::Error> {
     let done = sqlx::query(include_str!("inbox/forget.sql"))
         .bind(retention.as_secs_f64())

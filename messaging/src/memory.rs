@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use crate::broker::{Broker, BrokerError, BrokerStatus, Consumer, OutgoingMessage, Producer, QueueBacklog, SendError};
 use consumer::{InMemoryConsumer, InMemoryListener};
-use state::{State, Stored};
+use state::{BROKER_NAME, State, Stored};
 
 /// RocketMQ's default limit of a message.
 pub const DEFAULT_MAX_MESSAGE_BYTES: usize = 4_194_304;
@@ -57,9 +57,16 @@ impl InMemoryBroker {
         self.shared.changed();
     }
 
-    /// It becomes one of several, of which these are away. None: it is the only one.
+    /// It is one of several from now on, of which these are away; those named before are back.
     pub fn set_away(&self, brokers: &[&str]) {
-        self.shared.lock().away = brokers.iter().map(|name| (*name).to_owned()).collect();
+        let mut state = self.shared.lock();
+        state.others.values_mut().for_each(|is_up| *is_up = true);
+        state.others.extend(brokers.iter().map(|name| ((*name).to_owned(), false)));
+    }
+
+    /// Leaves these queues out when it is asked for a backlog.
+    pub fn set_untold(&self, queues: &[u16]) {
+        self.shared.lock().untold = queues.to_vec();
     }
 
     /// Disturbs what is sent from now on; `None` ends it.
@@ -148,8 +155,13 @@ impl Broker for InMemoryBroker {
     }
 
     async fn statuses(&self) -> Vec<BrokerStatus> {
-        let away = self.shared.lock().away.clone();
-        away.into_iter().map(|name| BrokerStatus { name, is_up: false, disk_used_ratio: None }).collect()
+        let state = self.shared.lock();
+        if state.others.is_empty() {
+            return Vec::new();
+        }
+        let own = (BROKER_NAME.to_owned(), !state.down);
+        let all = std::iter::once(own).chain(state.others.clone());
+        all.map(|(name, is_up)| BrokerStatus { name, is_up, disk_used_ratio: None }).collect()
     }
 
     async fn close(&self) {}

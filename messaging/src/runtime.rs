@@ -23,7 +23,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, error, info, warn};
 
 use crate::broker::{Broker, BrokerError, Delivery};
-use crate::dead_letter::{self, Entry};
+use crate::dead_letter::{self, Arrival, Entry};
 use crate::handler::{Effect, HandleError, Handler, consumer_group};
 use crate::member::Pulse;
 use crate::metric::{self, Outcome};
@@ -195,40 +195,50 @@ impl ConsumerRuntime {
         self.backlog.push(Work::new(delivery));
     }
 
-    /// Makes rows of those whose key has undelivered dead letters, and gives back the others.
+    /// Makes rows of those whose key has undelivered dead letters, and gives back those whose key is free.
     async fn park_blocked(&mut self, ready: Vec<Work>, report: &mut StepReport) -> Result<Vec<Work>, RuntimeError> {
-        let parked = match self.park_behind(&ready).await {
-            Ok(parked) => parked,
+        let arrivals = match self.park_behind(&ready).await {
+            Ok(arrivals) => arrivals,
             Err(problem) => {
                 self.backlog.put_back(ready);
                 return Err(problem.into());
             }
         };
         let mut free = Vec::with_capacity(ready.len());
-        for work in ready {
-            if work.waiting_key().is_some_and(|key| parked.contains(key)) {
-                report.behind += 1;
-                self.settle(&work, Outcome::DeadLettered);
-            } else {
-                free.push(work);
+        let mut held = Vec::new();
+        for (work, arrival) in ready.into_iter().zip(arrivals) {
+            match arrival {
+                Arrival::Free => free.push(work),
+                Arrival::Applied => self.settle_applied(&work, Effect::Duplicate, report),
+                Arrival::Parked => {
+                    report.behind += 1;
+                    self.backlog.clear_back_off(&work);
+                    self.settle(&work, Outcome::DeadLettered);
+                }
+                Arrival::KeyInUse => held.push(work),
             }
         }
+        self.backlog.hold(held);
         Ok(free)
     }
 
-    async fn park_behind(&mut self, ready: &[Work]) -> Result<HashSet<String>, sqlx::Error> {
+    /// What became of each.
+    async fn park_behind(&self, ready: &[Work]) -> Result<Vec<Arrival>, sqlx::Error> {
+        let mut arrivals = vec![Arrival::Free; ready.len()];
         let keys: Vec<&str> = ready.iter().filter_map(Work::waiting_key).collect();
         if keys.is_empty() {
-            return Ok(HashSet::new());
+            return Ok(arrivals);
         }
         let consumer = self.handler.name();
         let blocked = dead_letter::blocked_keys(&self.pool, consumer, &keys).await?;
-        let entries: Vec<Entry<'_>> = ready
-            .iter()
-            .filter(|work| work.waiting_key().is_some_and(|key| blocked.contains(key)))
-            .map(Work::behind)
-            .collect();
-        dead_letter::park_behind(&self.pool, consumer, &entries).await
+        let is_blocked = |work: &Work| work.waiting_key().is_some_and(|key| blocked.contains(key));
+        let (places, entries): (Vec<usize>, Vec<Entry<'_>>) =
+            ready.iter().enumerate().filter(|(_, work)| is_blocked(work)).map(|(n, work)| (n, work.behind())).unzip();
+        let of_blocked = dead_letter::park_behind(&self.pool, consumer, &entries).await?;
+        for (place, arrival) in places.into_iter().zip(of_blocked) {
+            arrivals[place] = arrival;
+        }
+        Ok(arrivals)
     }
 
     async fn apply(&mut self, works: Vec<Work>, report: &mut StepReport) -> Result<(), RuntimeError> {
@@ -322,18 +332,28 @@ impl ConsumerRuntime {
         drop(entries);
         let mut waiting = Vec::new();
         for (work, given_up) in kept {
-            match given_up {
-                Some(problem) if parked.is_ok() => {
-                    report.dead_lettered += 1;
-                    error!(group = self.group, topic = work.topic_name(), message_id = ?work.message_id(), trace_id = work.trace_id(), attempts = work.attempts, reason = %problem, "message became a dead letter");
-                    self.backlog.clear_back_off(&work);
-                    self.settle(&work, Outcome::DeadLettered);
+            match (given_up, &parked) {
+                (Some(problem), Ok(in_use)) if !work.waiting_key().is_some_and(|key| in_use.contains(key)) => {
+                    self.settle_given_up(&work, &problem, report);
+                }
+                (Some(_), Ok(_)) => {
+                    // Somebody works on its key: it is judged again.
+                    self.backlog.back_off(&work);
+                    waiting.push(work);
                 }
                 _ => waiting.push(work),
             }
         }
         self.backlog.put_back(waiting);
-        Ok(parked?)
+        parked?;
+        Ok(())
+    }
+
+    fn settle_given_up(&mut self, work: &Work, problem: &HandleError, report: &mut StepReport) {
+        report.dead_lettered += 1;
+        error!(group = self.group, topic = work.topic_name(), message_id = ?work.message_id(), trace_id = work.trace_id(), attempts = work.attempts, reason = %problem, "message became a dead letter");
+        self.backlog.clear_back_off(work);
+        self.settle(work, Outcome::DeadLettered);
     }
 
     async fn acknowledge(&mut self) -> Result<(), RuntimeError> {

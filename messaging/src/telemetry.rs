@@ -7,8 +7,6 @@ use crate::broker::{OutgoingMessage, SendError, property};
 use crate::handler::{Effect, HandleError};
 use crate::received::ReceivedMessage;
 
-const SYSTEM: (&str, &str) = ("messaging.system", "rocketmq");
-
 /// A batch on its way to the broker, each message with a span of its own.
 pub struct Sending {
     messages: Vec<OutgoingMessage>,
@@ -23,8 +21,7 @@ impl Sending {
             return None;
         }
         let mut messages = messages.to_vec();
-        let batch_messages = messages.len();
-        let spans = messages.iter_mut().map(|message| send_span(topic, message, batch_messages)).collect();
+        let spans = messages.iter_mut().map(|message| send_span(topic, message)).collect();
         Some(Sending { messages, spans })
     }
 
@@ -41,9 +38,10 @@ impl Sending {
     }
 }
 
-fn send_span(topic: &str, message: &mut OutgoingMessage, batch_messages: usize) -> Span {
+fn send_span(topic: &str, message: &mut OutgoingMessage) -> Span {
     let parent = message.properties.iter().find(|(name, _)| *name == property::TRACEPARENT);
-    let attributes = attributes(topic, "send", &message.message_id.to_string(), batch_messages);
+    let mut attributes = attributes(topic, "send", &message.message_id.to_string());
+    attributes.push(KeyValue::new("messaging.rocketmq.message.tag", message.event_type.clone()));
     let parent = parent.map(|(_, traceparent)| traceparent.as_str());
     let span = Span::begin(format!("send {topic}"), SpanKind::Producer, parent, [], attributes);
     if let Some(traceparent) = span.traceparent().filter(|_| span.is_recording()) {
@@ -70,9 +68,7 @@ impl Processing {
         let batch = batch_span(group, messages);
         let link = batch.traceparent();
         let mut messages: Vec<ReceivedMessage> = messages.iter().map(|message| (*message).clone()).collect();
-        let batch_messages = messages.len();
-        let spans =
-            messages.iter_mut().map(|message| process_span(group, message, link.as_deref(), batch_messages)).collect();
+        let spans = messages.iter_mut().map(|message| process_span(group, message, link.as_deref())).collect();
         Some(Processing { messages, spans, _batch: batch })
     }
 
@@ -99,19 +95,22 @@ fn batch_span(group: &str, messages: &[&ReceivedMessage]) -> Span {
         return Span::none();
     }
     let links = messages.iter().filter_map(|message| message.traceparent.as_deref());
-    let attributes = vec![
-        KeyValue::new(SYSTEM.0, SYSTEM.1),
-        KeyValue::new("messaging.operation.name", "process"),
-        KeyValue::new("messaging.operation.type", "process"),
-        KeyValue::new("messaging.consumer.group.name", group.to_owned()),
-        KeyValue::new("messaging.batch.message_count", messages.len() as i64),
-    ];
-    Span::begin("process batch", SpanKind::Consumer, None, links, attributes)
+    let mut attributes = of_operation("process");
+    attributes.push(KeyValue::new("messaging.consumer.group.name", group.to_owned()));
+    attributes.push(KeyValue::new("messaging.batch.message_count", messages.len() as i64));
+    let topic = messages[0].topic;
+    // A batch of several topics has no destination to be named by.
+    let mut name = "process".to_owned();
+    if messages.iter().all(|message| message.topic == topic) {
+        attributes.push(KeyValue::new("messaging.destination.name", topic.name()));
+        name = format!("process {topic}");
+    }
+    Span::begin(name, SpanKind::Consumer, None, links, attributes)
 }
 
-fn process_span(group: &str, message: &mut ReceivedMessage, batch: Option<&str>, batch_messages: usize) -> Span {
+fn process_span(group: &str, message: &mut ReceivedMessage, batch: Option<&str>) -> Span {
     let topic = message.topic.name();
-    let mut attributes = attributes(topic, "process", &message.message_id.to_string(), batch_messages);
+    let mut attributes = attributes(topic, "process", &message.message_id.to_string());
     attributes.push(KeyValue::new("messaging.consumer.group.name", group.to_owned()));
     if message.replay {
         attributes.push(KeyValue::new("ledger.replay", true));
@@ -124,18 +123,22 @@ fn process_span(group: &str, message: &mut ReceivedMessage, batch: Option<&str>,
     span
 }
 
-fn attributes(topic: &str, operation: &'static str, message_id: &str, batch_messages: usize) -> Vec<KeyValue> {
-    let mut attributes = vec![
-        KeyValue::new(SYSTEM.0, SYSTEM.1),
+/// Of a span of one message, on which the conventions want no count.
+fn attributes(topic: &str, operation: &'static str, message_id: &str) -> Vec<KeyValue> {
+    let mut attributes = of_operation(operation);
+    attributes.push(KeyValue::new("messaging.destination.name", topic.to_owned()));
+    attributes.push(KeyValue::new("messaging.message.id", message_id.to_owned()));
+    attributes
+}
+
+fn of_operation(operation: &'static str) -> Vec<KeyValue> {
+    vec![
+        KeyValue::new("messaging.system", "rocketmq"),
+        // Required of RocketMQ; ours is the one without a name.
+        KeyValue::new("messaging.rocketmq.namespace", ""),
         KeyValue::new("messaging.operation.name", operation),
         KeyValue::new("messaging.operation.type", operation),
-        KeyValue::new("messaging.destination.name", topic.to_owned()),
-        KeyValue::new("messaging.message.id", message_id.to_owned()),
-    ];
-    if batch_messages > 1 {
-        attributes.push(KeyValue::new("messaging.batch.message_count", batch_messages as i64));
-    }
-    attributes
+    ]
 }
 
 fn error_type(failure: &SendError) -> &'static str {

@@ -21,13 +21,7 @@ fn reader_for(world: &World, consumers: &[&'static str]) -> GivenUpReader {
     let topics = &[Topic::OrderCreate, Topic::StockLock];
     let consumers = consumers.iter().map(|consumer| TakenFor { consumer, topics }).collect();
     let interval = Duration::from_millis(10);
-    GivenUpReader::new(
-        Arc::new(world.broker.clone()),
-        world.pool.clone(),
-        DEFAULT_CONSUMER_GROUP,
-        consumers,
-        interval,
-    )
+    GivenUpReader::new(Arc::new(world.broker.clone()), world.pool.clone(), DEFAULT_CONSUMER_GROUP, consumers, interval)
 }
 
 async fn give_up(world: &World, messages: &[OutgoingMessage]) {
@@ -155,6 +149,29 @@ async fn what_nobody_can_read_is_taken_in_as_it_came() {
     assert_eq!(letters[0].body, b"not json");
     assert_eq!(letters[2].cause, "poison: version … is not supported, only 1.x is");
     assert!(letters[2].reason.starts_with("taken from %DLQ%"), "{}", letters[2].reason);
+}
+
+/// As Apache moves a message that was handed back too often: by way of %RETRY%, and where it was sent to in a property.
+#[tokio::test]
+async fn where_a_message_was_sent_to_is_told_by_what_the_broker_wrote() {
+    let world = World::new().await;
+    let mut unreadable = outgoing(Uuid::now_v7(), "0001", 1);
+    (unreadable.body, unreadable.event_type) = ("not json".into(), String::new());
+    let retry_topic = format!("%RETRY%{GROUP}");
+    unreadable.properties = vec![("REAL_TOPIC", retry_topic), ("RETRY_TOPIC", "order-create".to_owned())];
+    let mut strangers = outgoing(Uuid::now_v7(), "0002", 2);
+    strangers.event_type = String::new();
+    strangers.properties = vec![("RETRY_TOPIC", "order-payment".to_owned())];
+    give_up(&world, &[unreadable, strangers]).await;
+
+    reader(&world).step().await.unwrap();
+
+    let letters = letters(&world).await;
+    assert_eq!(
+        (letters[0].topic.as_str(), letters[0].waiting_key.as_deref()),
+        ("order-create", Some(order_id("0001").as_str()))
+    );
+    assert_eq!(letters[1].topic, given_up_topic(GROUP), "the consumer has no such topic");
 }
 
 #[tokio::test]

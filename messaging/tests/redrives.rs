@@ -33,13 +33,7 @@ async fn world_with_two_causes() -> World {
 }
 
 fn runner(world: &World, name: &str) -> RedriveRunner {
-    let config = RedriveConfig {
-        poll_interval_ms: 10,
-        claim_ttl_ms: 300,
-        retry_pause_ms: 1,
-        max_keys: 2,
-        ..RedriveConfig::default()
-    };
+    let config = RedriveConfig { poll_interval_ms: 10, retry_pause_ms: 1, max_keys: 2, ..RedriveConfig::default() };
     let handlers: [Arc<dyn Handler>; 1] = [world.handler.clone()];
     RedriveRunner::new(world.pool.clone(), handlers, config, name.into())
 }
@@ -210,6 +204,42 @@ async fn those_behind_a_discarded_letter_go_on_by_themselves() {
     let redrive = redrives::find(&world.pool, discarded.redrive_id.unwrap()).await.unwrap();
     assert_eq!((redrive.state.as_str(), redrive.delivered, redrive.started_by.as_str()), ("done", 1, "bob"));
     assert_eq!(world.effects("0001").await, [11], "the discarded one never is");
+}
+
+#[tokio::test]
+async fn a_slow_redrive_takes_turns_with_those_that_wait() {
+    let mut world = World::new().await;
+    for (order, number) in [("0001", 1), ("0002", 100)] {
+        world.handler.trouble(number, [Trouble::Poison]);
+        for number in number..number + 60 {
+            world.send(order, number).await;
+        }
+    }
+    world.settle().await;
+    let selection = |order: &str| Selection { waiting_key: Some(order_id(order).to_string()), ..Selection::default() };
+    let slow = start_at(&world, &selection("0001"), 1).await.unwrap();
+    let config = RedriveConfig { max_redrives: 1, turn_ms: 1, ..RedriveConfig::default() };
+    let handlers: [Arc<dyn Handler>; 1] = [world.handler.clone()];
+    let stop = CancellationToken::new();
+    let running = RedriveRunner::new(world.pool.clone(), handlers, config, "w".into()).run(stop.clone());
+    let find = |redrive: &Redrive| redrives::find(&world.pool, redrive.redrive_id);
+    assert!(!redrives::is_one_at_work(&world.pool).await.unwrap());
+    let running = tokio::spawn(running);
+    world.eventually("the slow one begins", || async { find(&slow).await.unwrap().delivered > 0 }).await;
+    assert!(redrives::is_one_at_work(&world.pool).await.unwrap());
+
+    let quick = start(&world, &selection("0002")).await.unwrap();
+    world.eventually("the other is carried out", || async { find(&quick).await.unwrap().is_over() }).await;
+
+    let unfinished = find(&slow).await.unwrap();
+    assert!(!unfinished.is_over(), "{unfinished:?}");
+    let goes_on = || async { find(&slow).await.unwrap().delivered > unfinished.delivered };
+    world.eventually("the slow one goes on", goes_on).await;
+    stop.cancel();
+    running.await.unwrap();
+    let effects = world.effects("0001").await;
+    assert_eq!(effects, (1..=effects.len() as i64).collect::<Vec<_>>(), "in order, none twice");
+    assert_eq!(world.effects("0002").await, (100..160).collect::<Vec<_>>());
 }
 
 #[tokio::test]

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use messaging::Handler;
 use messaging::dead_letter::redrives::{self, Redrive, Selection};
 use messaging::dead_letter::{self, DeadLetterError, Discarded, Redriven};
+use messaging::{Delivery, Handler};
 use serde_json::{Value, json};
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
@@ -75,6 +75,21 @@ pub async fn discard(pool: &PgPool, id: i64, reason: &str, actor: &str) -> Resul
     record(&mut transaction, actor, "dead_letter.discard", &id.to_string(), detail).await?;
     transaction.commit().await?;
     Ok(discarded)
+}
+
+/// Makes letters of what a consumer is missing, so that it is redriven or discarded like any other. Recorded before it is
+/// done. Returns how many became letters; the others have left a trace meanwhile.
+pub async fn take_in_missing(
+    pool: &PgPool,
+    consumer: &str,
+    messages: &[Delivery],
+    reason: &str,
+    actor: &str,
+) -> Result<u64, DeadLetterError> {
+    let detail = json!({ "messages": messages.len(), "reason": reason });
+    let action = audit::Action { actor, action: "dead_letter.take_in", subject: consumer, detail };
+    audit::record(pool, action).await?;
+    Ok(dead_letter::take_in_missing(pool, consumer, messages).await?)
 }
 
 /// Asks for a redrive of many; whoever runs the handlers carries it out.

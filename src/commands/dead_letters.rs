@@ -5,21 +5,27 @@ mod watch;
 
 use std::path::PathBuf;
 
-use anyhow::Context;
+use ::watch::missing;
+use anyhow::{Context, anyhow};
 use clap::{Args, Subcommand};
 use messaging::dead_letter::redrives::{self, DEFAULT_RATE_PER_SECOND, MAX_RATE_PER_SECOND, Selection};
 use messaging::dead_letter::{self, Contacts, DeadLetterState, Filter};
+use processors::audit::{self, Action};
 use processors::dead_letters::{self, Edit};
+use serde_json::json;
 use sqlx::PgPool;
 use uuid::Uuid;
 
 use super::{pool, runtime};
 use crate::config::Config;
 use crate::exit::{Failure, Outcome};
+use crate::metrics::consumers_of;
 
 /// How what is done here is recorded: who may run this has the database anyway.
 const ACTOR: &str = "cli";
 const MAX_REASON_CHARS: usize = 200;
+/// Of one call; the next takes the rest.
+const MAX_TAKEN_IN: i64 = 1_000;
 
 #[derive(Debug, Args)]
 pub struct DeadLettersArgs {
@@ -40,6 +46,9 @@ enum DeadLettersCommand {
     Show(ShowArgs),
     /// Apply them after all, key by key in the order they came. `process` does it; this watches.
     Redrive(RedriveArgs),
+    /// Make dead letters of what a consumer is missing: messages that were sent and that it passed without a trace. `lag`
+    /// counts them. Redrive or discard them then; a redrive of payment, sms or email does call outside.
+    TakeIn(TakeInArgs),
     /// Redrives, the newest first.
     Redrives,
     /// End a redrive after the messages that are being applied.
@@ -123,6 +132,21 @@ struct RedriveArgs {
     reason: Option<String>,
 }
 
+#[derive(Debug, Args)]
+struct TakeInArgs {
+    /// payment, sms, email, stock, …
+    consumer: String,
+    /// Why; kept with it.
+    #[arg(long, value_name = "TEXT", required_unless_present = "dry_run")]
+    reason: Option<String>,
+    /// Only count them.
+    #[arg(long)]
+    dry_run: bool,
+    /// Instead: have those that are no longer in the outbox count as lost, so that they are missed no longer.
+    #[arg(long, conflicts_with = "dry_run")]
+    give_up_gone: bool,
+}
+
 pub fn run(config: Config, args: DeadLettersArgs) -> Outcome {
     runtime()?.block_on(async {
         let pool = pool(&config).await?;
@@ -134,6 +158,7 @@ pub fn run(config: Config, args: DeadLettersArgs) -> Outcome {
             }
             DeadLettersCommand::Show(show) => self::show(&pool, &show, args.json).await,
             DeadLettersCommand::Redrive(redrive) => self::redrive(&pool, redrive, args.json).await,
+            DeadLettersCommand::TakeIn(take_in) => self::take_in(&config, &pool, &take_in, args.json).await,
             DeadLettersCommand::Redrives => {
                 print::redrives(&redrives::list(&pool, None, redrives::MAX_LIST_ROWS).await?, args.json)
             }
@@ -180,6 +205,40 @@ async fn redrive(pool: &PgPool, args: RedriveArgs, json: bool) -> Outcome {
     let stopped = redrives::stopped_keys(pool, redrive.redrive_id, redrives::MAX_LIST_ROWS).await?;
     print::redrive(&ended, &stopped, json)?;
     if ended.state == "done" && ended.stopped_keys == 0 { Ok(()) } else { Err(Failure::Told) }
+}
+
+async fn take_in(config: &Config, pool: &PgPool, args: &TakeInArgs, json: bool) -> Outcome {
+    let consumer = &args.consumer;
+    let mut names = consumers_of(config).map(|(name, _)| *name);
+    if names.all(|name| name != consumer.as_str()) {
+        return Err(Failure::Usage(format!("there is no consumer {consumer}")));
+    }
+    let lost = missing::of_consumer(pool, consumer, MAX_TAKEN_IN).await?;
+    if args.dry_run {
+        return print::missing(consumer, &lost, json);
+    }
+    let reason = checked_reason(args.reason.as_deref().unwrap_or_default())?;
+    if args.give_up_gone {
+        return give_up_gone(pool, consumer, reason, json).await;
+    }
+    if lost.messages.is_empty() {
+        return Err(anyhow!("nothing that is still in the outbox is missing of {consumer}").into());
+    }
+    let letters = dead_letters::take_in_missing(pool, consumer, &lost.messages, reason, ACTOR).await?;
+    print::taken_in(consumer, &lost, letters, json)
+}
+
+async fn give_up_gone(pool: &PgPool, consumer: &str, reason: &str, json: bool) -> Outcome {
+    let mut transaction = pool.begin().await?;
+    let given_up = missing::give_up_gone(&mut transaction, consumer, MAX_TAKEN_IN).await?;
+    if given_up.is_empty() {
+        return Err(anyhow!("nothing that is missing of {consumer} is gone from the outbox").into());
+    }
+    let detail = json!({ "messageIds": given_up, "reason": reason });
+    let action = Action { actor: ACTOR, action: "missing.give_up", subject: consumer, detail };
+    audit::record(&mut *transaction, action).await?;
+    transaction.commit().await?;
+    print::given_up(consumer, given_up.len(), json)
 }
 
 async fn selection(pool: &PgPool, args: &RedriveArgs) -> Result<Selection, Failure> {

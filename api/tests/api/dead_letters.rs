@@ -210,7 +210,7 @@ async fn a_letter_is_shown_with_its_message_and_its_past() {
     let id = shop.park(ORDER_A, "dead").await;
     let stopped = shop.redrive(id, json!({})).await;
     assert_eq!((stopped.status, &stopped.body["delivered"], &stopped.body["stoppedAt"]), (200, &json!(0), &json!(id)));
-    assert_eq!(stopped.body["reason"], "there is no ticket type 42");
+    assert_eq!((&stopped.body["reason"], &stopped.body["left"]), (&json!("there is no ticket type 42"), &json!(1)));
 
     let letter = shop.letter(id).await;
     assert!(letter["body"].as_str().unwrap().contains("LOCK202412010001"));
@@ -258,7 +258,11 @@ async fn an_edited_message_is_applied_and_the_one_that_came_is_kept() {
     assert_eq!(shop.actions().await, [], "nothing was changed");
 
     let redriven = shop.redrive(id, json!({"body": mended, "reason": "an old sender"})).await;
-    assert_eq!((redriven.status, &redriven.body["delivered"]), (200, &json!(1)), "{redriven:?}");
+    assert_eq!(
+        (redriven.status, &redriven.body["delivered"], &redriven.body["left"]),
+        (200, &json!(1), &json!(0)),
+        "{redriven:?}"
+    );
     let letter = shop.letter(id).await;
     assert_eq!(
         (&letter["body"], &letter["originalBody"], &letter["state"]),
@@ -349,6 +353,9 @@ async fn a_redrive_can_be_cancelled_once() {
     let cancel =
         || shop.call(post(format!("/v1/admin/redrives/{}/cancel", started.body["redriveId"].as_str().unwrap())));
     assert_eq!(cancel().await.body["state"], "cancelled");
+    let redrive = started.body["redriveId"].as_str().unwrap().to_owned();
+    let actions = ["redrive.start", "redrive.cancel"].map(|action| (action.to_owned(), redrive.clone()));
+    assert_eq!(shop.actions().await, actions);
     assert_eq!(cancel().await.problem(), (409, "redrive_ended", ""));
 }
 

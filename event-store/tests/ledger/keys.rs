@@ -108,8 +108,14 @@ async fn a_key_alone_is_remembered() {
 async fn old_keys_are_forgotten_by_scope() {
     let database = Database::new().await;
     let ledger = database.ledger().await;
-    for scope in ["inbox/stock", "inbox/order", "http/orders"] {
-        let key = CommandKey { scope: scope.into(), key: "k".into(), request_hash: None };
+    for (scope, key) in [
+        ("inbox/stock", "k"),
+        ("inbox/order", "k"),
+        ("inbox/order", "needed"),
+        ("inbox/stock", "needed"),
+        ("http/orders", "k"),
+    ] {
+        let key = CommandKey { scope: scope.into(), key: key.into(), request_hash: None };
         ledger.execute(command().unique(key), |_| Ok(())).await.unwrap();
     }
     database.run("update store.command_key set created_at = created_at - interval '2 days'").await;
@@ -117,9 +123,11 @@ async fn old_keys_are_forgotten_by_scope() {
     let keep_for = |scope_prefix: &str, days: u64| KeyRetention {
         scope_prefix: scope_prefix.to_owned(),
         keep_for: Duration::from_secs(days * 86_400),
+        except: vec![("inbox/order".to_owned(), "needed".to_owned())],
     };
     let forgotten = forget_old_keys(&database.pool, &[keep_for("inbox/", 1), keep_for("http/", 7)]).await.unwrap();
 
-    assert_eq!(forgotten, 2);
+    assert_eq!(forgotten, 3);
     assert_eq!(database.count("store.command_key where scope = 'http/orders'").await, 1);
+    assert_eq!(database.count("store.command_key where (scope, key) = ('inbox/order', 'needed')").await, 1);
 }

@@ -1,6 +1,6 @@
 //! Giving a message up.
 
-use sqlx::{FromRow, PgConnection};
+use sqlx::{FromRow, PgConnection, PgExecutor};
 use uuid::Uuid;
 
 use super::park::{lock_keys, storable_reason};
@@ -16,11 +16,12 @@ pub struct Discarded {
     pub redrive_id: Option<Uuid>,
 }
 
+/// Undelivered messages of a key.
 #[derive(FromRow)]
-struct Left {
+pub(super) struct Left {
     next_id: i64,
     next_state: String,
-    messages: i64,
+    pub(super) messages: i64,
 }
 
 /// Gives one message up, in the caller's transaction. Where it was what its key waited for, the key goes on by itself: a
@@ -46,12 +47,9 @@ pub async fn discard(
         return Err(DeadLetterError::Resolved { id, state });
     }
     let Some(key) = &letter.waiting_key else { return Ok(Discarded::default()) };
-    let left: Option<Left> = sqlx::query_as(include_str!("left_of_key.sql"))
-        .bind(&letter.consumer)
-        .bind(key)
-        .fetch_optional(&mut *transaction)
-        .await?;
-    let Some(left) = left else { return Ok(Discarded::default()) };
+    let Some(left) = left_of_key(&mut *transaction, &letter.consumer, key).await? else {
+        return Ok(Discarded::default());
+    };
     let redrive_id = match left.next_state.as_str() {
         "behind" => {
             // With its key: by the id alone all undelivered letters would be gone through.
@@ -67,4 +65,13 @@ pub async fn discard(
         _ => None,
     };
     Ok(Discarded { behind: left.messages, redrive_id })
+}
+
+/// None where nothing is.
+pub(super) async fn left_of_key(
+    executor: impl PgExecutor<'_>,
+    consumer: &str,
+    key: &str,
+) -> Result<Option<Left>, sqlx::Error> {
+    sqlx::query_as(include_str!("left_of_key.sql")).bind(consumer).bind(key).fetch_optional(executor).await
 }

@@ -101,5 +101,5 @@ fn sent_as(letter: &DeadLetter) -> Option<Uuid> {
 }
 
 async fn is_applied(transaction: &mut PgConnection, consumer: &str, message_id: Uuid) -> Result<bool, DeadLetterError> {
-    Ok(!inbox::effects(transaction, &[consumer], &[message_id]).await?.is_empty())
+    Ok(!inbox::applied(transaction, consumer, &[message_id]).await?.is_empty())
 }

@@ -5,14 +5,13 @@
 //! messageId, and acknowledges them after that is committed; what was applied all the same is only acknowledged. A group's topic usually does not exist; nothing is joined
 //! and nobody waits until one does.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::PgPool;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::warn;
 use uuid::Uuid;
 
 use super::cause::cause_of;
@@ -62,6 +61,9 @@ pub enum GivenUpError {
     Broker(#[from] BrokerError),
     #[error("dead letters: {0}")]
     Database(#[from] sqlx::Error),
+    /// The broker counts messages and gives none.
+    #[error("{waiting} messages of {topic} can't be read")]
+    Unreadable { topic: String, waiting: i64 },
 }
 
 impl GivenUpReader {
@@ -131,8 +133,13 @@ impl GivenUpReader {
         let taken = self.drain(consumer, &mut *member, usize::try_from(waiting).unwrap_or(usize::MAX)).await;
         member.close().await;
         let taken = taken?;
-        warn!(topic, consumer = consumer.consumer, messages = taken, "took in what the broker had given up");
-        Ok(taken)
+        if taken.messages == 0 {
+            return Err(GivenUpError::Unreadable { topic, waiting });
+        }
+        if taken.letters > 0 {
+            warn!(topic, consumer = consumer.consumer, letters = taken.letters, "took in what the broker had given up");
+        }
+        Ok(taken.messages)
     }
 
     async fn drain(
@@ -140,30 +147,27 @@ impl GivenUpReader {
         consumer: &TakenFor,
         member: &mut dyn Consumer,
         waiting: usize,
-    ) -> Result<usize, GivenUpError> {
-        let (mut taken, mut empty_polls) = (0, 0);
-        while taken < waiting && empty_polls < MAX_EMPTY_POLLS {
+    ) -> Result<Taken, GivenUpError> {
+        let (mut taken, mut empty_polls) = (Taken::default(), 0);
+        while taken.messages < waiting && empty_polls < MAX_EMPTY_POLLS {
             let deliveries = member.poll(MAX_POLL_MESSAGES, POLL_WAIT).await?;
             if deliveries.is_empty() {
                 empty_polls += 1;
                 continue;
             }
-            self.park(consumer, &deliveries).await?;
+            let letters = self.park(consumer, &deliveries).await?;
             member.commit(&next_offsets(&deliveries)).await?;
-            taken += deliveries.len();
-            info!(consumer = consumer.consumer, messages = deliveries.len(), "dead letters taken in");
+            taken.messages += deliveries.len();
+            taken.letters += letters;
         }
         Ok(taken)
     }
 
-    async fn park(&self, consumer: &TakenFor, deliveries: &[Delivery]) -> Result<(), sqlx::Error> {
+    /// How many became letters: what was applied all the same, or is known, does not.
+    async fn park(&self, consumer: &TakenFor, deliveries: &[Delivery]) -> Result<u64, sqlx::Error> {
         let given_up: Vec<GivenUp> = deliveries.iter().map(|delivery| GivenUp::read(delivery, consumer)).collect();
         let message_ids: Vec<Uuid> = given_up.iter().filter_map(|given_up| given_up.remains.message_id).collect();
-        let applied: HashSet<Uuid> = inbox::effects(&self.pool, &[consumer.consumer], &message_ids)
-            .await?
-            .into_iter()
-            .map(|effect| effect.message_id)
-            .collect();
+        let applied = inbox::applied(&self.pool, consumer.consumer, &message_ids).await?;
         let is_applied = |given_up: &GivenUp| given_up.remains.message_id.is_some_and(|id| applied.contains(&id));
         let entries: Vec<Entry<'_>> = deliveries
             .iter()
@@ -173,6 +177,15 @@ impl GivenUpReader {
             .collect();
         park_taken_in(&self.pool, consumer.consumer, &entries).await
     }
+}
+
+/// What one look at a group's topic gave.
+#[derive(Default)]
+struct Taken {
+    /// Read and acknowledged.
+    messages: usize,
+    /// Of those, how many are dead letters now that were none before.
+    letters: u64,
 }
 
 /// What can be told of a message that was given up.

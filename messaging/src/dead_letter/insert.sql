@@ -1,5 +1,5 @@
--- A message that was redriven or discarded and failed again is a new case: it goes to the end of its key. One that is
--- still undelivered came again after a crash: it stays as it is.
+-- A message that was discarded and came again is a new case: it goes to the end of its key. One that is still undelivered,
+-- or was redriven, came again after a crash or by a replay: it stays as it is, and so does what a person made of it.
 WITH parked AS (
     INSERT INTO messaging.dead_letter AS existing
         (consumer, topic, broker, queue, queue_offset, waiting_key, message_id, identity, body, properties, state, reason, cause, attempts)
@@ -27,7 +27,7 @@ WITH parked AS (
         created_at = EXCLUDED.created_at,
         resolved_at = NULL,
         resolved_by = NULL
-    WHERE existing.state IN ('redriven', 'discarded') AND $15
+    WHERE existing.state = 'discarded' AND $15
     RETURNING id, consumer, identity, reason, attempts
 )
 INSERT INTO messaging.dead_letter_history (consumer, identity, action, reason, attempt)

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::DeadLetterState;
 use crate::broker::Delivery;
+use crate::inbox;
 
 /// Longest reason kept, in characters: enough for a person, and no way to store a body twice.
 const MAX_REASON_CHARS: usize = 2_000;
@@ -31,6 +32,14 @@ impl Entry<'_> {
             None => format!("{}/{}/{}/{}", queue.topic, queue.broker, queue.queue, self.delivery.offset),
         }
     }
+
+    /// Of a message that is given up: a key has one letter that the others wait for.
+    fn state_after(&self, blocked: &HashSet<String>) -> DeadLetterState {
+        match self.waiting_key {
+            Some(key) if blocked.contains(key) => DeadLetterState::Behind,
+            _ => DeadLetterState::Dead,
+        }
+    }
 }
 
 /// Those of the keys that have undelivered rows.
@@ -44,20 +53,22 @@ pub(crate) async fn blocked_keys(
     Ok(blocked.into_iter().collect())
 }
 
-/// Parks messages that are given up.
-pub(crate) async fn park_dead(pool: &PgPool, consumer: &str, entries: &[Entry<'_>]) -> Result<(), sqlx::Error> {
-    if entries.is_empty() {
-        return Ok(());
-    }
-    let mut transaction = pool.begin().await?;
-    lock_keys(&mut transaction, consumer, &keys_of(entries)).await?;
-    insert(&mut transaction, consumer, DeadLetterState::Dead, Again::IsANewCase, entries.iter()).await?;
-    transaction.commit().await
+/// What became of a message that arrived while its key was blocked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Arrival {
+    /// It is a row, now or since it came before.
+    Parked,
+    /// It had its effect before: it waits for nobody, and nobody for it.
+    Applied,
+    /// Its key was freed since the caller looked.
+    Free,
+    /// Somebody else parks or redrives messages of its key just now.
+    KeyInUse,
 }
 
-/// Parks messages behind the undelivered rows of their keys. Returns the keys that are blocked indeed; a redrive may have
-/// freed the others since the caller looked, and nothing was parked for those.
-pub(crate) async fn park_behind(
+/// Parks messages that are given up: as dead, but behind what their keys wait for already. Returns the keys that somebody
+/// else uses just now: nothing was parked for those.
+pub(crate) async fn park_dead(
     pool: &PgPool,
     consumer: &str,
     entries: &[Entry<'_>],
@@ -65,34 +76,68 @@ pub(crate) async fn park_behind(
     if entries.is_empty() {
         return Ok(HashSet::new());
     }
-    let keys = keys_of(entries);
     let mut transaction = pool.begin().await?;
-    lock_keys(&mut transaction, consumer, &keys).await?;
+    let Locked { keys, in_use } = try_lock_keys(&mut transaction, consumer, entries).await?;
     let blocked = blocked_keys(&mut *transaction, consumer, &keys).await?;
-    let behind = entries.iter().filter(|entry| entry.waiting_key.is_some_and(|key| blocked.contains(key)));
-    insert(&mut transaction, consumer, DeadLetterState::Behind, Again::IsANewCase, behind).await?;
+    let given_up = entries.iter().filter(|entry| entry.waiting_key.is_none_or(|key| !in_use.contains(key)));
+    let given_up = given_up.map(|entry| (entry, entry.state_after(&blocked)));
+    insert(&mut transaction, consumer, Again::IsANewCase, given_up).await?;
     transaction.commit().await?;
-    Ok(blocked)
+    Ok(in_use)
+}
+
+/// Parks messages behind the undelivered rows of their keys, and says what became of each.
+pub(crate) async fn park_behind(
+    pool: &PgPool,
+    consumer: &str,
+    entries: &[Entry<'_>],
+) -> Result<Vec<Arrival>, sqlx::Error> {
+    if entries.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut transaction = pool.begin().await?;
+    let Locked { keys, in_use } = try_lock_keys(&mut transaction, consumer, entries).await?;
+    let blocked = blocked_keys(&mut *transaction, consumer, &keys).await?;
+    // Under the locks: what a redrive has just applied is seen.
+    let message_ids: Vec<Uuid> = entries.iter().filter_map(|entry| entry.message_id).collect();
+    let applied = inbox::applied(&mut *transaction, consumer, &message_ids).await?;
+    let arrivals: Vec<Arrival> = entries
+        .iter()
+        .map(|entry| match entry.waiting_key {
+            Some(key) if in_use.contains(key) => Arrival::KeyInUse,
+            Some(key) if !blocked.contains(key) => Arrival::Free,
+            None => Arrival::Free,
+            Some(_) if entry.message_id.is_some_and(|id| applied.contains(&id)) => Arrival::Applied,
+            Some(_) => Arrival::Parked,
+        })
+        .collect();
+    let parked = entries.iter().zip(&arrivals).filter(|(_, arrival)| **arrival == Arrival::Parked);
+    let behind = parked.map(|(entry, _)| (entry, DeadLetterState::Behind));
+    insert(&mut transaction, consumer, Again::IsANewCase, behind).await?;
+    transaction.commit().await?;
+    Ok(arrivals)
 }
 
 /// Parks messages that somebody else gave up: behind what its key waits for already, else as dead. One that was ever parked
-/// here is left as it is, whatever became of it.
-pub(super) async fn park_taken_in(pool: &PgPool, consumer: &str, entries: &[Entry<'_>]) -> Result<(), sqlx::Error> {
+/// here is left as it is, whatever became of it. Returns how many were parked.
+pub(super) async fn park_taken_in(pool: &PgPool, consumer: &str, entries: &[Entry<'_>]) -> Result<u64, sqlx::Error> {
     let keys = keys_of(entries);
     let mut transaction = pool.begin().await?;
     lock_keys(&mut transaction, consumer, &keys).await?;
     let mut blocked = blocked_keys(&mut *transaction, consumer, &keys).await?;
+    let mut parked = 0;
     for entry in entries {
         // The first of a key blocks it for those that follow.
-        let waits = entry.waiting_key.is_some_and(|key| blocked.contains(key));
-        let state = if waits { DeadLetterState::Behind } else { DeadLetterState::Dead };
-        let parked = insert(&mut transaction, consumer, state, Again::IsKnown, std::iter::once(entry)).await?;
+        let state = entry.state_after(&blocked);
+        let inserted = insert(&mut transaction, consumer, Again::IsKnown, std::iter::once((entry, state))).await?;
         // One that is known blocks its key no more than it did.
-        if parked > 0 {
+        if inserted > 0 {
             blocked.extend(entry.waiting_key.map(str::to_owned));
         }
+        parked += inserted;
     }
-    transaction.commit().await
+    transaction.commit().await?;
+    Ok(parked)
 }
 
 /// Waits until nobody else parks or redrives messages of these keys; lasts until the transaction ends.
@@ -105,11 +150,33 @@ pub(super) async fn lock_keys(
     Ok(())
 }
 
+/// Keys of messages, by who has them until the transaction ends.
+struct Locked<'a> {
+    keys: Vec<&'a str>,
+    /// Somebody else's.
+    in_use: HashSet<String>,
+}
+
+/// Waits for nobody: whoever has a key may be calling a handler, and a consumer goes on with its other keys meanwhile.
+async fn try_lock_keys<'a>(
+    transaction: &mut PgConnection,
+    consumer: &str,
+    entries: &[Entry<'a>],
+) -> Result<Locked<'a>, sqlx::Error> {
+    let mut keys = keys_of(entries);
+    let locked: Vec<String> =
+        sqlx::query_scalar(include_str!("try_lock_keys.sql")).bind(consumer).bind(&keys).fetch_all(transaction).await?;
+    let locked: HashSet<String> = locked.into_iter().collect();
+    let in_use = keys.iter().filter(|key| !locked.contains(**key)).map(|key| (*key).to_owned()).collect();
+    keys.retain(|key| locked.contains(*key));
+    Ok(Locked { keys, in_use })
+}
+
 fn keys_of<'a>(entries: &[Entry<'a>]) -> Vec<&'a str> {
     entries.iter().filter_map(|entry| entry.waiting_key).collect()
 }
 
-/// What a message means that was parked before and is resolved.
+/// What a message means that was parked before and discarded. One that was redriven had its effect.
 #[derive(Clone, Copy, PartialEq)]
 enum Again {
     IsANewCase,
@@ -119,13 +186,15 @@ enum Again {
 async fn insert<'a>(
     transaction: &mut PgConnection,
     consumer: &str,
-    state: DeadLetterState,
     again: Again,
-    entries: impl Iterator<Item = &'a Entry<'a>>,
+    entries: impl Iterator<Item = (&'a Entry<'a>, DeadLetterState)>,
 ) -> Result<u64, sqlx::Error> {
     // One statement may not touch a row twice, and the same message may have come twice.
     let mut identities = HashSet::new();
-    let entries: Vec<&Entry<'_>> = entries.filter(|entry| identities.insert(entry.identity())).collect();
+    let (entries, states): (Vec<&Entry<'_>>, Vec<&str>) = entries
+        .filter(|(entry, _)| identities.insert(entry.identity()))
+        .map(|(entry, state)| (entry, state.as_str()))
+        .unzip();
     if entries.is_empty() {
         return Ok(0);
     }
@@ -141,7 +210,7 @@ async fn insert<'a>(
         .bind(entries.iter().map(|entry| entry.identity()).collect::<Vec<_>>())
         .bind(entries.iter().map(|entry| entry.delivery.body.as_slice()).collect::<Vec<_>>())
         .bind(entries.iter().map(|entry| properties_json(entry.delivery)).collect::<Vec<_>>())
-        .bind(vec![state.as_str(); entries.len()])
+        .bind(states)
         .bind(entries.iter().map(|entry| storable_reason(&entry.reason)).collect::<Vec<_>>())
         .bind(entries.iter().map(|entry| entry.cause.as_str()).collect::<Vec<_>>())
         .bind(entries.iter().map(|entry| i32::try_from(entry.attempts).unwrap_or(i32::MAX)).collect::<Vec<_>>())

@@ -3,6 +3,7 @@
 use sqlx::{PgConnection, PgPool};
 
 use super::cause::cause_of;
+use super::discard::left_of_key;
 use super::park::{lock_keys, storable_reason};
 use super::{DeadLetter, DeadLetterError, DeadLetterState, find};
 use crate::handler::{Effect, HandleError, Handler};
@@ -19,6 +20,8 @@ pub struct Redriven {
     pub delivered: u32,
     /// The row that failed again, if one did. It and those behind it stay.
     pub stopped_at: Option<StoppedAt>,
+    /// Undelivered rows of the key when it ended: the one that failed and those behind it, or what was too many.
+    pub left: i64,
 }
 
 /// The row a redrive stopped at.
@@ -56,6 +59,10 @@ pub async fn redrive(pool: &PgPool, handler: &dyn Handler, id: i64, by: &str) ->
             Step::OtherCause(_) | Step::NothingLeft => break,
         }
     }
+    redriven.left = match place.waiting_key {
+        Some(key) => left_of_key(pool, handler.name(), key).await?.map_or(0, |left| left.messages),
+        None => i64::from(redriven.stopped_at.is_some()),
+    };
     Ok(redriven)
 }
 

@@ -148,6 +148,11 @@ pub async fn list(pool: &PgPool, before: Option<Uuid>, limit: i64) -> Result<Vec
         .await?)
 }
 
+/// Whether any redrive is being carried out just now.
+pub async fn is_one_at_work(pool: &PgPool) -> Result<bool, DeadLetterError> {
+    Ok(sqlx::query_scalar(include_str!("redrives/at_work.sql")).fetch_one(pool).await?)
+}
+
 /// The keys that stopped, by their first letter, no more than `limit`.
 pub async fn stopped_keys(pool: &PgPool, redrive_id: Uuid, limit: i64) -> Result<Vec<StoppedKey>, DeadLetterError> {
     Ok(sqlx::query_as(include_str!("redrives/stopped.sql"))

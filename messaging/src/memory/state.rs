@@ -30,8 +30,10 @@ pub(super) struct Group {
 
 pub(super) struct State {
     pub(super) down: bool,
-    /// The brokers beside it that are away.
-    pub(super) away: Vec<String>,
+    /// The brokers beside it, and whether they are up.
+    pub(super) others: BTreeMap<String, bool>,
+    /// Queues that it leaves out of backlogs.
+    pub(super) untold: Vec<u16>,
     pub(super) disorder: Option<Disorder>,
     pub(super) topics: BTreeMap<String, Vec<Vec<Stored>>>,
     pub(super) groups: HashMap<String, Group>,
@@ -43,7 +45,8 @@ impl State {
     pub(super) fn new(max_message_bytes: usize) -> State {
         State {
             down: false,
-            away: Vec::new(),
+            others: BTreeMap::new(),
+            untold: Vec::new(),
             disorder: None,
             topics: BTreeMap::new(),
             groups: HashMap::new(),
@@ -99,7 +102,7 @@ impl State {
             let committed = next_offsets.and_then(|offsets| offsets.get(&queue).copied());
             QueueBacklog { messages: messages.len() as i64 - committed.unwrap_or(0), queue }
         });
-        Some(behind.collect())
+        Some(behind.filter(|backlog| !self.untold.contains(&backlog.queue.queue)).collect())
     }
 
     /// The queues of a member: those of its topics, dealt out over the members in the order they joined.

@@ -209,6 +209,17 @@ impl Backlog {
         back_off.failures
     }
 
+    /// Takes back, in order, messages whose keys others work on just now. Each key backs off once, however many wait.
+    pub(super) fn hold(&mut self, works: Vec<Work>) {
+        let mut keys: HashSet<&str> = HashSet::new();
+        for work in &works {
+            if work.waiting_key().is_some_and(|key| keys.insert(key)) {
+                self.back_off(work);
+            }
+        }
+        self.put_back(works);
+    }
+
     /// The key of this message goes on: the message was applied, or given up.
     pub(super) fn clear_back_off(&mut self, work: &Work) {
         if !self.backing_off.is_empty() {

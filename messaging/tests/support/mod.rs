@@ -16,12 +16,13 @@ use messaging::{
 };
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 pub const CONSUMER: &str = "test";
 pub const GROUP: &str = "ticket-consumer-group-test";
 /// How long a test waits for something that should happen.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What the handler does with a message instead of applying it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,6 +113,46 @@ impl Handler for Recorder {
             hook();
         }
         results
+    }
+}
+
+/// Says when it was called, and waits to be let through.
+pub struct Gated {
+    inner: Arc<Recorder>,
+    entered: Semaphore,
+    gate: Semaphore,
+}
+
+impl Gated {
+    pub fn new(inner: Arc<Recorder>) -> Gated {
+        Gated { inner, entered: Semaphore::new(0), gate: Semaphore::new(0) }
+    }
+
+    /// Returns when it has been called.
+    pub async fn entered(&self) {
+        self.entered.acquire().await.unwrap().forget();
+    }
+
+    /// One call, or the next one.
+    pub fn let_through(&self) {
+        self.gate.add_permits(1);
+    }
+}
+
+#[async_trait]
+impl Handler for Gated {
+    fn name(&self) -> &'static str {
+        self.inner.name()
+    }
+
+    fn topics(&self) -> &'static [Topic] {
+        self.inner.topics()
+    }
+
+    async fn handle(&self, batch: &[ReceivedMessage]) -> Vec<Result<Effect, HandleError>> {
+        self.entered.add_permits(1);
+        self.gate.acquire().await.unwrap().forget();
+        self.inner.handle(batch).await
     }
 }
 

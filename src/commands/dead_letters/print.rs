@@ -3,6 +3,7 @@
 use messaging::dead_letter::redrives::{Plan, Redrive, StoppedKey};
 use messaging::dead_letter::{Contacts, DeadLetter, Discarded, Group, HistoryEntry, shown_body};
 use serde_json::{Value, json};
+use watch::missing::Lost;
 
 use crate::exit::Outcome;
 
@@ -139,6 +140,10 @@ pub fn redrive(redrive: &Redrive, stopped: &[StoppedKey], json: bool) -> Outcome
     println!(
         "redrive {redrive_id} is {state}: {delivered} of {selected} messages delivered, {stopped_keys} of {keys} keys stopped"
     );
+    // Those of a key that stopped are still there.
+    if state == "done" && *stopped_keys == 0 && delivered < selected {
+        println!("  {} were redriven or discarded by others meanwhile", selected - delivered);
+    }
     for key in stopped {
         println!("  {} {}: {}", key.consumer, key.waiting_key.as_deref().unwrap_or(NO_KEY), key.reason);
     }
@@ -156,6 +161,39 @@ pub fn discarded(id: i64, discarded: &Discarded, json: bool) -> Outcome {
         None => println!("discarded {id}; nothing waited behind it"),
     }
     Ok(())
+}
+
+pub fn missing(consumer: &str, lost: &Lost, json: bool) -> Outcome {
+    let (missing, gone) = (lost.messages.len(), lost.gone);
+    if json {
+        return as_json(&json!({ "dryRun": true, "consumer": consumer, "missing": missing, "gone": gone }));
+    }
+    println!("{missing} messages that are missing of {consumer} would become dead letters");
+    tell_gone(gone);
+    Ok(())
+}
+
+pub fn taken_in(consumer: &str, lost: &Lost, letters: u64, json: bool) -> Outcome {
+    if json {
+        return as_json(&json!({ "consumer": consumer, "letters": letters, "gone": lost.gone }));
+    }
+    println!("{letters} messages are dead letters of {consumer} now: redrive or discard them");
+    tell_gone(lost.gone);
+    Ok(())
+}
+
+pub fn given_up(consumer: &str, messages: usize, json: bool) -> Outcome {
+    if json {
+        return as_json(&json!({ "consumer": consumer, "givenUp": messages }));
+    }
+    println!("{messages} messages of {consumer} count as lost");
+    Ok(())
+}
+
+fn tell_gone(gone: usize) {
+    if gone > 0 {
+        println!("{gone} more are no longer in the outbox: --give-up-gone has them count as lost");
+    }
 }
 
 fn item(letter: &DeadLetter) -> Value {

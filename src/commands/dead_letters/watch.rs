@@ -9,13 +9,17 @@ use sqlx::PgPool;
 use uuid::Uuid;
 
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
+/// One that is carried out in turns with others rests for moments.
+const WAITS_AFTER: Duration = Duration::from_secs(5);
 /// A process that is there takes a redrive on within a second; one that died leaves it to another within a few.
 const NOBODY_AFTER: Duration = Duration::from_secs(15);
 
-/// Shows how it goes until it has ended. Fails when nobody carries it out: it stays asked for.
+/// Shows how it goes until it has ended. Fails when nobody carries any redrive out: it stays asked for.
 pub async fn until_ended(pool: &PgPool, redrive_id: Uuid) -> anyhow::Result<Redrive> {
     let bar = bar();
     let mut worked_on_at = Instant::now();
+    let mut somebody_works_at = worked_on_at;
+    let mut is_told = false;
     loop {
         let redrive = redrives::find(pool, redrive_id).await?;
         bar.set_length(count(redrive.selected));
@@ -29,7 +33,13 @@ pub async fn until_ended(pool: &PgPool, redrive_id: Uuid) -> anyhow::Result<Redr
         }
         if redrive.worker.is_some() {
             worked_on_at = Instant::now();
-        } else if worked_on_at.elapsed() > NOBODY_AFTER {
+            somebody_works_at = worked_on_at;
+        } else if redrives::is_one_at_work(pool).await? {
+            somebody_works_at = Instant::now();
+            if worked_on_at.elapsed() > WAITS_AFTER && !std::mem::replace(&mut is_told, true) {
+                bar.suspend(|| eprintln!("redrive {redrive_id} waits for its turn: others are carried out"));
+            }
+        } else if somebody_works_at.elapsed() > NOBODY_AFTER {
             bar.abandon();
             bail!(
                 "no `process` carries redrive {redrive_id} out: start `order-ledger process` (or `up`), and it is; \

@@ -119,6 +119,8 @@ pub(crate) struct RedrivenBody {
     /// The one that failed again; it and those behind it stay.
     stopped_at: Option<i64>,
     reason: Option<String>,
+    /// Messages of the same key that are still undelivered. One call applies at most 1000: without `stoppedAt`, call again.
+    left: i64,
 }
 
 /// What a discard left behind.
@@ -203,6 +205,6 @@ impl From<Group> for GroupBody {
 impl From<Redriven> for RedrivenBody {
     fn from(redriven: Redriven) -> Self {
         let (stopped_at, reason) = redriven.stopped_at.map(|at| (at.id, at.reason)).unzip();
-        Self { delivered: redriven.delivered, stopped_at, reason }
+        Self { delivered: redriven.delivered, stopped_at, reason, left: redriven.left }
     }
 }

@@ -1,3 +1,3 @@
 UPDATE messaging.redrive
-SET worker = NULL, worker_until = NULL
+SET worker = NULL, worker_until = clock_timestamp()
 WHERE redrive_id = $1 AND worker = $2 AND state = 'running'

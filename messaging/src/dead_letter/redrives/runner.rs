@@ -34,6 +34,8 @@ pub struct RedriveConfig {
     pub claim_ttl_ms: u64,
     /// Redrives carried out at once (3).
     pub max_redrives: usize,
+    /// How long one is carried out before it makes room, where others wait (2,000 ms): a slow one keeps nobody from his turn.
+    pub turn_ms: u64,
     /// Keys of one redrive worked on side by side (4). Each holds a connection, and its handler takes others.
     pub max_keys: usize,
     /// Further tries of a message whose dependency is away, before its key stops (5).
@@ -50,6 +52,7 @@ impl Default for RedriveConfig {
             poll_interval_ms: 250,
             claim_ttl_ms: 5_000,
             max_redrives: 3,
+            turn_ms: 2_000,
             max_keys: 4,
             max_retries: 5,
             retry_pause_ms: 200,
@@ -120,7 +123,7 @@ impl RedriveRunner {
         under_way.join_all().await;
     }
 
-    /// Carries out the redrive that has waited longest, to its end; `false` when there is none.
+    /// Carries out the redrive that has waited longest, to its end, or that of its turn; `false` when there is none.
     pub async fn step(&self) -> Result<bool, sqlx::Error> {
         let Some(redrive) = self.claim().await? else { return Ok(false) };
         self.carry_out(redrive, CancellationToken::new()).await;
@@ -161,8 +164,9 @@ impl RedriveRunner {
         tokio::join!(working, self.keep_claim(&redrive, &stop, &ended));
     }
 
-    /// Renews the claim until the work has ended; a lost or cancelled one stops the work.
+    /// Renews the claim until the work has ended; a lost or cancelled one stops the work, and so does the end of its turn.
     async fn keep_claim(&self, redrive: &Claimed, stop: &CancellationToken, ended: &CancellationToken) {
+        let turn_ends_at = Instant::now() + Duration::from_millis(self.config.turn_ms);
         loop {
             tokio::select! {
                 () = ended.cancelled() => return,
@@ -176,11 +180,20 @@ impl RedriveRunner {
                 .await;
             match kept {
                 Ok(kept) if kept.rows_affected() == 0 => stop.cancel(),
-                Ok(_) => {}
+                Ok(_) if Instant::now() < turn_ends_at => {}
+                Ok(_) => match self.others_wait().await {
+                    Ok(true) => stop.cancel(),
+                    Ok(false) => {}
+                    Err(error) => debug!(redrive_id = %redrive.redrive_id, %error, "others could not be looked for"),
+                },
                 // Whoever takes it over marks under the same locks; until then the work goes on.
                 Err(error) => debug!(redrive_id = %redrive.redrive_id, %error, "claim not renewed"),
             }
         }
+    }
+
+    async fn others_wait(&self) -> Result<bool, sqlx::Error> {
+        sqlx::query_scalar(include_str!("others_wait.sql")).fetch_one(&self.pool).await
     }
 
     async fn go_through(&self, redrive: &Claimed, stop: &CancellationToken) -> Result<(), sqlx::Error> {
@@ -287,7 +300,7 @@ impl RedriveRunner {
         Ok(())
     }
 
-    /// Another need not wait until the claim has run out.
+    /// Another need not wait until the claim has run out. It takes its place behind those that wait.
     async fn release(&self, redrive: &Claimed) -> Result<(), sqlx::Error> {
         sqlx::query(include_str!("release.sql"))
             .bind(redrive.redrive_id)

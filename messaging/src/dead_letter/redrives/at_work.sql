@@ -1,0 +1,4 @@
+SELECT EXISTS (
+    SELECT FROM messaging.redrive
+    WHERE state = 'running' AND worker_until > clock_timestamp()
+)
