@@ -103,6 +103,48 @@ async fn until_metric(client: &Client, series: &str, wanted: impl Fn(f64) -> boo
     }
 }
 
+async fn until_believable(client: &Client) {
+    let deadline = tokio::time::Instant::now() + SOON;
+    let mut ticks = tokio::time::interval(Duration::from_millis(200));
+    loop {
+        ticks.tick().await;
+        let unbelievable = unbelievable(&client.metrics().await);
+        if unbelievable.is_empty() {
+            return;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "not within {SOON:?}: {unbelievable:#?}");
+    }
+}
+
+/// What is wrong with the metrics after three orders.
+fn unbelievable(metrics: &str) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for name in PROMISED {
+        let values = values(metrics, name);
+        // The circuits of dependencies that are not configured have nobody who could know them.
+        let known = values.iter().filter(|value| !value.is_nan()).count();
+        let is_known = known > 0 && (name == "ledger_circuit_state" || known == values.len());
+        if !is_known || values.iter().any(|value| *value < 0.0) {
+            wrong.push(format!("{name}: {values:?}"));
+        }
+    }
+    let sum = |name| values(metrics, name).iter().sum::<f64>();
+    for (name, wanted) in [("ledger_invariant_violations_total", 0.0), ("ledger_critical_time_seconds_count", 6.0)] {
+        if sum(name) != wanted {
+            wrong.push(format!("{name}: {} instead of {wanted}", sum(name)));
+        }
+    }
+    let up = values(metrics, "ledger_consumer_up").iter().filter(|value| **value == 1.0).count();
+    for (name, found, least) in
+        [("ledger_relay_sent_total", sum("ledger_relay_sent_total"), 30.0), ("groups that are up", up as f64, 9.0)]
+    {
+        if found < least {
+            wrong.push(format!("{name}: {found}, less than {least}"));
+        }
+    }
+    wrong
+}
+
 /// All series that begin so.
 fn values(metrics: &str, series: &str) -> Vec<f64> {
     let lines = metrics.lines().filter(|line| {
@@ -136,6 +178,9 @@ async fn every_name_has_a_believable_value_and_the_past_is_kept() {
         let known = lag["relay"]["sentPerSecond"].is_number()
             && lag["criticalTime"]["orders"] == 3
             && lag["criticalTime"]["confirmed"]["orders"] == 3
+            && lag["relay"]["inFlightMessages"].is_number()
+            && lag["relay"]["leaseOwner"].is_string()
+            && lag["missing"]["messages"] == 0
             && lag["missing"]["checkedPosition"] == lag["head"]
             && lag["verification"]["violations"] == 0;
         known.then(|| lag.clone())
@@ -144,28 +189,13 @@ async fn every_name_has_a_believable_value_and_the_past_is_kept() {
     let (p50, p99) = (&lag["criticalTime"]["p50Ms"], &lag["criticalTime"]["p99Ms"]);
     assert!((1.0..60_000.0).contains(&p50.as_f64().unwrap()) && p50.as_f64() <= p99.as_f64(), "{lag}");
     assert!(
-        lag["criticalTime"]["confirmed"]["p50Ms"].as_f64() > p50.as_f64(),
+        lag["criticalTime"]["confirmed"]["p50Ms"].as_f64() >= p50.as_f64(),
         "a confirmed order went a longer way: {lag}"
     );
-    assert_eq!(lag["missing"]["messages"], 0, "{lag}");
-    assert!(lag["relay"]["leaseOwner"].is_string() && lag["relay"]["inFlightMessages"].is_number(), "{lag}");
     assert_eq!(lag["outbox"]["topics"].as_array().unwrap().len(), 11);
     assert_eq!(lag["outbox"]["topics"][0]["lanes"].as_array().unwrap().len(), 8);
 
-    let metrics = client.metrics().await;
-    for name in PROMISED {
-        let values = values(&metrics, name);
-        assert!(!values.is_empty(), "{name} is not there");
-        // The circuits of dependencies that are not configured have nobody who could know them.
-        let known = values.iter().filter(|value| !value.is_nan()).count();
-        assert!(known > 0 && (name == "ledger_circuit_state" || known == values.len()), "{name}: {values:?}");
-        assert!(values.iter().all(|value| value.is_nan() || *value >= 0.0), "{name}: {values:?}");
-    }
-    assert_eq!(values(&metrics, "ledger_invariant_violations_total").iter().sum::<f64>(), 0.0);
-    assert_eq!(values(&metrics, "ledger_critical_time_seconds_count").iter().sum::<f64>(), 6.0);
-    assert!(values(&metrics, "ledger_relay_sent_total").iter().sum::<f64>() >= 30.0);
-    let up = values(&metrics, "ledger_consumer_up");
-    assert!(up.iter().filter(|value| **value == 1.0).count() >= 9, "{up:?}");
+    until_believable(&client).await;
 
     let history = settled_history(&client).await;
     let samples = history["samples"].as_array().unwrap();
@@ -175,8 +205,8 @@ async fn every_name_has_a_believable_value_and_the_past_is_kept() {
     for wrong in ["0", "-1", "10081", "x"] {
         assert_eq!(client.get(&format!("/v1/admin/history?minutes={wrong}")).await.status, 422, "{wrong}");
     }
-    let content = instance.run(&["lag", "--max-seconds", "60"]);
-    assert!(content.status.success(), "{content:?}");
+    let is_content = || instance.run(&["lag", "--max-seconds", "60"]).status.success().then_some(());
+    eventually("a script to be content", SOON, is_content);
     instance.assert_settled();
 }
 
@@ -305,22 +335,37 @@ async fn swallow(name_server: &str) {
     broker.close().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn without_a_terminal_the_watch_prints_a_line_each_time() {
-    let instance = instance();
+/// Watches into a pipe.
+fn watching(
+    instance: &Instance,
+) -> (std::process::Child, std::io::Lines<std::io::BufReader<std::process::ChildStdout>>) {
+    use std::io::BufRead;
     let mut watching = instance
         .command(&["lag", "--watch", "--json"])
         .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::null())
+        .stderr(std::process::Stdio::piped())
         .spawn()
         .unwrap();
-    let lines = {
-        use std::io::BufRead;
-        std::io::BufReader::new(watching.stdout.take().unwrap()).lines()
-    };
-    let told: Vec<Value> = lines.take(2).map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect();
+    let lines = std::io::BufReader::new(watching.stdout.take().unwrap()).lines();
+    (watching, lines)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_terminal_the_watch_prints_a_line_each_time_until_ctrl_c_or_until_nobody_reads() {
+    let instance = instance();
+    let (mut interrupted, mut lines) = watching(&instance);
+    let told: Vec<Value> = lines.by_ref().take(2).map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect();
     assert!(told.iter().all(|lag| lag["head"].is_number() && lag["consumers"].is_array()), "{told:?}");
-    support::signal(watching.id(), libc::SIGINT);
-    let status = eventually("the watch to end", SOON, || watching.try_wait().unwrap());
+    support::signal(interrupted.id(), libc::SIGINT);
+    // Read on: a pipe that is full or closed would end it another way.
+    lines.for_each(drop);
+    let status = eventually("the watch to end", SOON, || interrupted.try_wait().unwrap());
     assert!(status.success(), "{status}");
+
+    let (mut unread, mut lines) = watching(&instance);
+    lines.next().unwrap().unwrap();
+    drop(lines);
+    eventually("the watch to end", SOON, || unread.try_wait().unwrap());
+    let ended = unread.wait_with_output().unwrap();
+    assert!(ended.status.success(), "{ended:?}");
 }

@@ -5,16 +5,23 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use messaging::member::{self, AtWork};
 use messaging::{Broker, QUEUES_PER_TOPIC, QueueBacklog, Topic};
 use sqlx::PgPool;
+use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::metric;
+use crate::{brokers, metric};
 
 /// A broker that does not answer must not hold up what is known of the others.
 const BROKER_TIMEOUT: Duration = Duration::from_secs(2);
+/// What Postgres has not told by then is unknown.
+const DATABASE_TIMEOUT: Duration = Duration::from_secs(5);
+/// What nobody has told by then is unknown until the next round.
+const ROUND_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest pause after a round that took long: a broker that answers again should soon be known to.
+const MAX_PAUSE: Duration = Duration::from_secs(15);
 
 /// A consumer group, by its name on the broker, and what it subscribes to.
 #[derive(Clone, Debug)]
@@ -35,7 +42,7 @@ pub struct ConsumerLag {
 
 /// Measures one topic of a group.
 pub async fn measure(pool: &PgPool, broker: &dyn Broker, group: &str, topic: Topic) -> ConsumerLag {
-    let asked = tokio::time::timeout(BROKER_TIMEOUT, broker.backlog(group, topic.name())).await;
+    let asked = timeout(BROKER_TIMEOUT, broker.backlog(group, topic.name())).await;
     let Some(queues) = asked.ok().and_then(Result::ok).flatten() else { return ConsumerLag::default() };
     let messages = queues.iter().map(|queue| queue.messages).sum();
     let oldest_age_ms = match messages {
@@ -65,23 +72,44 @@ fn is_up(group: &Group, members: &HashMap<(String, String), AtWork>) -> bool {
 pub async fn report(pool: PgPool, broker: Arc<dyn Broker>, groups: Vec<Group>, every: Duration) {
     loop {
         let started = Instant::now();
-        let is_reachable = broker.is_reachable().await;
-        let at_work = member::at_work(&pool).await;
-        if let Err(error) = &at_work {
-            tracing::debug!(%error, "who is at work is not known");
-        }
-        for group in &groups {
-            let at_work = at_work.as_ref().ok();
-            member::show_up(&group.name, at_work.map(|members| is_up(group, members)));
-            for topic in group.topics {
-                let lag = match is_reachable {
-                    true => measure(&pool, &*broker, &group.name, *topic).await,
-                    false => ConsumerLag::default(),
-                };
-                metric::consumer_lag(&group.name, *topic, lag);
-            }
-        }
+        show_members(&pool, &groups).await;
+        show_lag(&pool, &*broker, &groups).await;
         // Asking must not become part of what makes the broker slow.
-        tokio::time::sleep(every.max(started.elapsed() * 4)).await;
+        tokio::time::sleep(every.max((started.elapsed() * 4).min(MAX_PAUSE))).await;
     }
+}
+
+async fn show_members(pool: &PgPool, groups: &[Group]) {
+    let at_work = timeout(DATABASE_TIMEOUT, member::at_work(pool)).await;
+    match &at_work {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "who is at work is not known"),
+        Err(_) => tracing::debug!("who is at work was not told in time"),
+    }
+    let at_work = at_work.ok().and_then(Result::ok);
+    for group in groups {
+        member::show_up(&group.name, at_work.as_ref().map(|members| is_up(group, members)));
+    }
+}
+
+async fn show_lag(pool: &PgPool, broker: &dyn Broker, groups: &[Group]) {
+    let deadline = Instant::now() + ROUND_TIMEOUT;
+    let all_answer = timeout_at(deadline, all_answer(pool, broker)).await.unwrap_or(false);
+    for group in groups {
+        for topic in group.topics {
+            let lag = match all_answer {
+                true => timeout_at(deadline, measure(pool, broker, &group.name, *topic)).await.unwrap_or_default(),
+                false => ConsumerLag::default(),
+            };
+            metric::consumer_lag(&group.name, *topic, lag);
+        }
+    }
+}
+
+/// And remembers those that do.
+async fn all_answer(pool: &PgPool, broker: &dyn Broker) -> bool {
+    if let Err(error) = brokers::note(pool, &broker.statuses().await).await {
+        tracing::debug!(%error, "which brokers there are can't be remembered");
+    }
+    brokers::all_answer(pool, broker, Duration::ZERO).await
 }

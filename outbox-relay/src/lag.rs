@@ -24,7 +24,7 @@ pub struct OutboxLag {
     pub parked_messages: i64,
     /// Who holds the relay's lease now.
     pub lease_owner: Option<String>,
-    /// What the relay last said of the broker.
+    /// How the broker looks, as the active relay last said; none when it has been silent.
     pub circuit: Option<CircuitState>,
     /// Messages the broker confirmed, as the active relay last said; none when it has been silent.
     pub sent_per_second: Option<f64>,
@@ -62,6 +62,10 @@ impl OutboxLag {
     }
 }
 
+/// What Postgres has not told by then is unknown; counting a long backlog takes a while.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest pause after a measurement that took long.
+const MAX_PAUSE: Duration = Duration::from_secs(30);
 /// An active relay says every second how it does; what it said longer ago is no longer known.
 const WORD_COUNTS_FOR: Duration = Duration::from_secs(5);
 
@@ -122,12 +126,14 @@ fn topic_lag(topic: Topic, lanes: &[(i16, i64, i64, Option<i64>)]) -> TopicLag {
 pub async fn report(pool: PgPool, every: Duration) {
     loop {
         let started = Instant::now();
-        let measured = measure(&pool).await;
-        if let Err(error) = &measured {
-            tracing::debug!(%error, "cannot measure the outbox lag");
+        let measured = tokio::time::timeout(TIMEOUT, measure(&pool)).await;
+        match &measured {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => tracing::debug!(%error, "cannot measure the outbox lag"),
+            Err(_) => tracing::debug!("the outbox lag was not measured in time"),
         }
-        metric::lag(measured.as_ref().ok());
+        metric::lag(measured.ok().and_then(Result::ok).as_ref());
         // Counting a long backlog must not become part of the backlog's cause.
-        tokio::time::sleep(every.max(started.elapsed() * 10)).await;
+        tokio::time::sleep(every.max((started.elapsed() * 10).min(MAX_PAUSE))).await;
     }
 }

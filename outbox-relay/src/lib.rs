@@ -8,9 +8,10 @@
 //! - [`parked`]: messages that can never be sent, and what people decide about them.
 //! - [`cleanup`]: takes away rows that were sent long ago.
 //! - [`lag`]: how far behind it is, exactly; [`consumer_lag`]: how far those are who read what it sent. [`health`]: whether
-//!   the way to the broker is open.
+//!   the way to the broker is open. [`brokers`]: whether all of them answer.
 //! - [`replay`]: sending messages of the past again. [`trace`]: how far one message came.
 
+pub mod brokers;
 mod circuit;
 pub mod cleanup;
 mod config;
@@ -19,6 +20,7 @@ mod cursor;
 mod decisions;
 mod error;
 pub mod health;
+pub mod kept;
 pub mod lag;
 mod lanes;
 mod link;

@@ -43,7 +43,7 @@ pub fn init() {
     for name in [OLDEST_UNSENT_AGE, PARKED, LEASE_HELD] {
         gauge!(name).set(f64::NAN);
     }
-    gauge!(CIRCUIT_STATE, "dependency" => "broker").set(f64::NAN);
+    circuit(None);
 }
 
 pub(crate) fn sent(topic: Topic, messages: usize, took: Duration, failure: Option<&SendError>) {
@@ -65,11 +65,13 @@ fn reason(failure: &SendError) -> &'static str {
     }
 }
 
-pub(crate) fn circuit(state: CircuitState) {
+/// `None`: this relay does not send, so it can't tell.
+pub(crate) fn circuit(state: Option<CircuitState>) {
     let value = match state {
-        CircuitState::Closed => 0.0,
-        CircuitState::HalfOpen => 1.0,
-        CircuitState::Open => 2.0,
+        Some(CircuitState::Closed) => 0.0,
+        Some(CircuitState::HalfOpen) => 1.0,
+        Some(CircuitState::Open) => 2.0,
+        None => f64::NAN,
     };
     gauge!(CIRCUIT_STATE, "dependency" => "broker").set(value);
 }

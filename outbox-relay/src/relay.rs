@@ -203,6 +203,7 @@ impl OutboxRelay {
         tracing::warn!(holder = self.holder, "the lease is lost; this relay stands by");
         self.lease = None;
         self.tenure = None;
+        metric::circuit(None);
     }
 
     /// Begins work in every idle lane that has some, and says in how many.
@@ -267,7 +268,7 @@ impl OutboxRelay {
         if is_known && self.reported_at.elapsed() < self.config.circuit_report_every() {
             return Ok(());
         }
-        metric::circuit(circuit);
+        metric::circuit(Some(circuit));
         let in_flight_messages = self.tenure.as_ref().map_or(0, Tenure::in_flight_messages);
         // Over a shorter time, or across a change of the holder, a rate would be chance.
         let sent_per_second =

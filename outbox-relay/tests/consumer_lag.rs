@@ -68,6 +68,23 @@ async fn a_group_is_as_old_as_its_oldest_message_without_any_live_member() {
 }
 
 #[tokio::test]
+async fn what_was_parked_is_not_taken_for_what_waits() {
+    let backlog = backlog().await;
+    backlog.acknowledge(2).await;
+    let mut too_large = message(Topic::OrderCreate, KEY);
+    too_large.body = format!("\"{}\"", "x".repeat(messaging::memory::DEFAULT_MAX_MESSAGE_BYTES));
+    backlog.ledger.append(&[too_large]).await;
+    let broker_port: Arc<dyn Broker> = Arc::new(backlog.broker.clone());
+    let mut relay = OutboxRelay::new(backlog.ledger.pool.clone(), broker_port, RelayConfig::default(), "relay-2");
+    backlog.ledger.expire_lease().await;
+    drain(&backlog.ledger, &mut relay).await;
+
+    let lag = backlog.lag().await;
+    assert_eq!(lag.messages, Some(1));
+    assert!((HOUR_MS..2 * HOUR_MS).contains(&lag.oldest_age_ms.unwrap()), "{lag:?}");
+}
+
+#[tokio::test]
 async fn a_group_that_never_had_a_member_is_behind_all_there_is() {
     let backlog = backlog().await;
     let lag = backlog.lag().await;

@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use messaging::Topic;
+use metrics_exporter_prometheus::PrometheusBuilder;
 use outbox_relay::health::{self, BrokerHealth};
 use outbox_relay::{CircuitState, RelayConfig, Role, lag};
 use support::broker::RecordingBroker;
@@ -204,4 +205,22 @@ async fn others_see_how_the_way_to_the_broker_looks_and_whether_a_relay_still_sa
     let first = reported_at().await;
     eventually("it is said again", async || reported_at().await > first).await;
     relay.abort();
+}
+
+#[tokio::test]
+async fn a_relay_that_lost_its_lease_says_no_more_of_the_circuit() {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let _shown = metrics::set_default_local_recorder(&recorder);
+    let (ledger, broker) = (Ledger::new().await, RecordingBroker::new());
+    let shows = |value: &str| {
+        recorder.handle().render().contains(&format!("ledger_circuit_state{{dependency=\"broker\"}} {value}\n"))
+    };
+    let mut first = ledger.relay(&broker, quick(), "relay-1");
+    step_until_active(&mut first).await;
+    assert!(shows("0"));
+
+    ledger.expire_lease().await;
+    step_until_active(&mut ledger.relay(&broker, quick(), "relay-2")).await;
+    step_until(&mut first, |report| report.role == Role::Standby).await;
+    assert!(shows("NaN"));
 }

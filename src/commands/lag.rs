@@ -10,7 +10,8 @@ mod screen;
 mod series;
 mod view;
 
-use std::io::IsTerminal;
+use std::io::{ErrorKind, IsTerminal, Write};
+use std::pin::pin;
 use std::time::Duration;
 
 use api::LagBody;
@@ -42,9 +43,12 @@ pub fn run(config: Config, args: &LagArgs) -> Outcome {
         let pool = pool(&config).await?;
         let broker = broker(&config)?;
         let monitor = LagMonitor::new(pool.clone(), Some(broker.clone()), watched_consumers(&config));
-        let shown = match args.watch && !args.json && std::io::stdout().is_terminal() {
-            true => screen::watch(&monitor, &pool).await.map(|()| Vec::new()),
-            false => print(&monitor, args).await,
+        let shown = if !args.watch {
+            print_and_judge(&monitor, args, config.watch.missing_interval_seconds > 0).await
+        } else if !args.json && std::io::stdout().is_terminal() {
+            screen::watch(&monitor, &pool).await.map(|()| Vec::new())
+        } else {
+            print_until_ctrl_c(&monitor, args.json).await.map(|()| Vec::new())
         };
         broker.close().await;
         shown
@@ -55,25 +59,44 @@ pub fn run(config: Config, args: &LagArgs) -> Outcome {
     if behind.is_empty() { Ok(()) } else { Err(Failure::Told) }
 }
 
-/// Once, or until Ctrl-C; answers what is too far behind.
-async fn print(monitor: &LagMonitor, args: &LagArgs) -> anyhow::Result<Vec<String>> {
+/// Answers what is too far behind.
+async fn print_and_judge(monitor: &LagMonitor, args: &LagArgs, is_counting: bool) -> anyhow::Result<Vec<String>> {
+    let report = monitor.current().await?;
+    // Whoever reads no further may still want to know how it ends.
+    print_one(&report, args.json)?;
+    Ok(args.max_seconds.map(|max| judge::too_far_behind(&report, max, is_counting)).unwrap_or_default())
+}
+
+async fn print_until_ctrl_c(monitor: &LagMonitor, json: bool) -> anyhow::Result<()> {
+    // One for all rounds, whatever they do: a signal that nobody waits for is lost.
+    let mut ctrl_c = pin!(tokio::signal::ctrl_c());
+    let mut ticks = tokio::time::interval(WATCH_INTERVAL);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        let report = monitor.current().await?;
-        print_one(&report, args.json)?;
-        if !args.watch {
-            return Ok(args.max_seconds.map(|max| judge::too_far_behind(&report, max)).unwrap_or_default());
-        }
-        tokio::select! {
-            _ = tokio::signal::ctrl_c() => return Ok(Vec::new()),
-            () = tokio::time::sleep(WATCH_INTERVAL) => {}
+        let measuring = async {
+            ticks.tick().await;
+            monitor.current().await
+        };
+        let report = tokio::select! {
+            _ = &mut ctrl_c => return Ok(()),
+            report = measuring => report?,
+        };
+        if !print_one(&report, json)? {
+            return Ok(());
         }
     }
 }
 
-fn print_one(report: &LagReport, json: bool) -> anyhow::Result<()> {
-    match json {
-        true => println!("{}", serde_json::to_string(&LagBody::from(report))?),
-        false => print!("{}", plain::table(report)),
+/// Answers whether somebody still reads.
+fn print_one(report: &LagReport, json: bool) -> anyhow::Result<bool> {
+    let text = match json {
+        true => serde_json::to_string(&LagBody::from(report))? + "\n",
+        false => plain::table(report),
+    };
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(error.into()),
     }
-    Ok(())
 }

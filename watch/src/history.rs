@@ -18,6 +18,9 @@ pub const MAX_SAMPLES: i64 = 360;
 /// Positions looked at for the rate of orders; after a pause with more of them the rate is unknown.
 const MAX_EVENTS_COUNTED: i64 = 500_000;
 
+/// So many samples may be late before nobody measured.
+const LATE_SAMPLES: u32 = 3;
+
 /// How often, and for how long.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HistoryConfig {
@@ -120,7 +123,7 @@ impl History {
             .bind(report.order_visible.p50_ms)
             .bind(report.order_visible.p99_ms)
             .bind(report.missing.messages)
-            .bind((self.config.interval * 3).as_secs_f64())
+            .bind((self.config.interval * LATE_SAMPLES).as_secs_f64())
             .bind(MAX_EVENTS_COUNTED)
             .bind(self.config.retention.as_secs_f64())
             .execute(&self.pool)
@@ -137,6 +140,13 @@ fn by_group(report: &LagReport) -> BTreeMap<String, Option<i64>> {
         *known = known.zip(consumer.lag_messages).map(|(known, more)| known + more);
     }
     groups
+}
+
+/// Of the newest sample; none where that is not of late.
+pub async fn orders_per_second(pool: &PgPool, interval: Duration) -> Result<Option<f64>, sqlx::Error> {
+    let query = sqlx::query_scalar(include_str!("sql/orders_per_second.sql"));
+    let newest: Option<Option<f64>> = query.bind((interval * LATE_SAMPLES).as_secs_f64()).fetch_optional(pool).await?;
+    Ok(newest.flatten())
 }
 
 /// The samples of the last so many minutes, and how far apart they are.

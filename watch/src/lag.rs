@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use futures_util::{FutureExt, StreamExt, stream};
 use messaging::member::{self, AtWork};
 use messaging::{Broker, Topic};
-use outbox_relay::consumer_lag;
 use outbox_relay::lag::OutboxLag;
+use outbox_relay::{brokers, consumer_lag};
 use projections::critical_time::{self, CriticalTime};
 use projections::{ProjectionLag, Rebuild, rebuild};
 use sqlx::PgPool;
@@ -19,8 +20,9 @@ use crate::missing::{self, Missing};
 use crate::verification::{self, Verification};
 use crate::{Consumer, WatchError};
 
-/// A measurement serves everybody who asks within this time.
-const FRESH_FOR: Duration = Duration::from_secs(1);
+/// A measurement serves everybody who asks before it is so old, from its beginning on. Less than a second, so that who asks
+/// once a second gets a new one each time.
+const FRESH_FOR: Duration = Duration::from_millis(900);
 /// What the broker has not told by then is unknown.
 const BROKER_TIMEOUT: Duration = Duration::from_secs(3);
 /// What Postgres has not told by then is an error.
@@ -33,6 +35,8 @@ pub const CRITICAL_TIME_WINDOW: Duration = Duration::from_secs(300);
 /// How far everything is behind.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LagReport {
+    /// When the outbox was asked, by this process's clock.
+    pub measured_at: DateTime<Utc>,
     pub outbox: OutboxLag,
     /// Each group and topic.
     pub consumers: Vec<ConsumerReport>,
@@ -94,7 +98,20 @@ struct Shared {
     broker: Option<Arc<dyn Broker>>,
     consumers: Vec<Consumer>,
     /// Held by who measures: the others wait for the result.
-    last: Mutex<Option<(Instant, Measured)>>,
+    last: Mutex<Option<Last>>,
+}
+
+struct Last {
+    began: Instant,
+    ended: Instant,
+    measured: Measured,
+}
+
+impl Last {
+    /// Who asked while it was made waited for it.
+    fn serves(&self, asked: Instant) -> bool {
+        asked < (self.began + FRESH_FOR).max(self.ended)
+    }
 }
 
 /// A failure is shared as a success is: a database that is away is asked once a second as well.
@@ -107,23 +124,25 @@ impl LagMonitor {
 
     /// The lag as it is now, or was a moment ago.
     pub async fn current(&self) -> Measured {
+        let asked = Instant::now();
         let mut last = self.0.last.lock().await;
-        if let Some((at, measured)) = &*last
-            && at.elapsed() < FRESH_FOR
-        {
-            return measured.clone();
+        if let Some(last) = last.as_ref().filter(|last| last.serves(asked)) {
+            return last.measured.clone();
         }
-        let measured = self.0.measure().await.map(Arc::new).map_err(Arc::new);
-        *last = Some((Instant::now(), measured.clone()));
+        let began = Instant::now();
+        let settling = if last.is_none() { brokers::SETTLING } else { Duration::ZERO };
+        let measured = self.0.measure(settling).await.map(Arc::new).map_err(Arc::new);
+        *last = Some(Last { began, ended: Instant::now(), measured: measured.clone() });
         measured
     }
 }
 
 impl Shared {
-    async fn measure(&self) -> Result<LagReport, WatchError> {
+    /// Brokers that a client has only just heard of may take so long to answer.
+    async fn measure(&self, settling: Duration) -> Result<LagReport, WatchError> {
         let deadline = Instant::now() + DATABASE_TIMEOUT;
         let too_slow = |_| WatchError::TooSlow("measuring the lag", DATABASE_TIMEOUT.as_secs());
-        let (known, groups) = tokio::join!(timeout_at(deadline, self.known()), self.groups());
+        let (known, groups) = tokio::join!(timeout_at(deadline, self.known()), self.groups(settling));
         let known = known.map_err(too_slow)??;
         let consumers = self.each_topic().zip(groups).map(|((consumer, topic), lag)| {
             let key = (consumer.group.clone(), topic.name().to_owned());
@@ -141,6 +160,7 @@ impl Shared {
             }
         });
         Ok(LagReport {
+            measured_at: known.measured_at,
             consumers: consumers.collect(),
             outbox: known.outbox,
             projections: known.projections,
@@ -157,6 +177,7 @@ impl Shared {
         let pool = &self.pool;
         let mut times = critical_time::recent(pool, CRITICAL_TIME_WINDOW).await?;
         Ok(Known {
+            measured_at: Utc::now(),
             outbox: outbox_relay::lag::measure(pool).await?,
             projections: projections::lag(pool).await?,
             rebuilds: rebuild::last_of_all(pool).await?,
@@ -174,10 +195,13 @@ impl Shared {
     }
 
     /// The lag of each group and topic, in the order of [`Self::each_topic`].
-    async fn groups(&self) -> Vec<consumer_lag::ConsumerLag> {
+    async fn groups(&self, settling: Duration) -> Vec<consumer_lag::ConsumerLag> {
         let deadline = Instant::now() + BROKER_TIMEOUT;
+        let all_answer = async |broker: &dyn Broker| {
+            timeout_at(deadline, brokers::all_answer(&self.pool, broker, settling)).await.unwrap_or(false)
+        };
         let broker = match &self.broker {
-            Some(broker) if timeout_at(deadline, broker.is_reachable()).await.unwrap_or(false) => broker,
+            Some(broker) if all_answer(broker.as_ref()).await => broker,
             _ => return self.each_topic().map(|_| consumer_lag::ConsumerLag::default()).collect(),
         };
         // Collected first: a closure over borrowed groups inside a stream is not general enough for a handler.
@@ -193,6 +217,7 @@ impl Shared {
 }
 
 struct Known {
+    measured_at: DateTime<Utc>,
     outbox: OutboxLag,
     projections: Vec<ProjectionLag>,
     rebuilds: Vec<Rebuild>,

@@ -20,7 +20,7 @@ use messaging::Topic;
 use projections::ProjectionError;
 
 pub use history::{History, HistoryConfig};
-pub use invariants::{InvariantWatch, InvariantWatchConfig};
+pub use invariants::{InvariantReport, InvariantWatch, InvariantWatchConfig};
 pub use lag::{LagMonitor, LagReport};
 pub use missing::{MissingConfig, MissingWatch};
 

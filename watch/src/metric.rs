@@ -8,12 +8,12 @@ const MISSING: &str = "ledger_missing_messages";
 const VIOLATIONS: &str = "ledger_invariant_violations_total";
 
 /// As ARCHITECTURE.md numbers them.
-const INVARIANTS: [&str; 8] = ["I1", "I2", "I3", "I4", "I5", "I6", "I7", "I8"];
+pub(crate) const INVARIANTS: [&str; 8] = ["I1", "I2", "I3", "I4", "I5", "I6", "I7", "I8"];
 
 /// Registers every series: violations at 0, what nobody has counted yet NaN.
 pub fn init(consumers: &[Consumer]) {
     describe_gauge!(MISSING, "Messages that were sent, and passed by the group without a trace");
-    describe_counter!(VIOLATIONS, "Violations found by each check, again as long as they last");
+    describe_counter!(VIOLATIONS, "Violations found by each check, `verify` included, again as long as they last");
     for consumer in crate::missing::judged(consumers) {
         missing(&consumer.group, None);
     }

@@ -9,6 +9,7 @@
 //! alarm would be worse than a late one.
 
 mod judge;
+mod kept;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use event_store::verify::Violation;
 use messaging::{Broker, Topic};
+use outbox_relay::brokers;
 use sqlx::{FromRow, PgPool};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -24,6 +26,8 @@ use uuid::Uuid;
 use crate::leading::Leading;
 use crate::{Consumer, WatchError, metric};
 use judge::{Judge, Traceless};
+
+pub use kept::{Lost, give_up_gone, of_consumer};
 
 const LEASE_NAME: &str = "missing-messages";
 /// A cache knows old news by its version: it remembers no message.
@@ -45,7 +49,8 @@ pub struct MissingConfig {
     pub max_positions_per_count: i64,
     /// Counts a look makes of each consumer's topic; the rest is left to the next look.
     pub max_counts_per_look: usize,
-    /// Messages remembered as missing; more than these are not told apart from them.
+    /// Messages of a consumer's topic that are remembered because they have no trace. Where there are as many, counting stands
+    /// still until some of them are accounted for.
     pub max_remembered: i64,
 }
 
@@ -153,7 +158,7 @@ pub async fn check_all(
     config: &MissingConfig,
 ) -> Result<Checked, WatchError> {
     let Checked { mut violations, mut not_judged } = Checked::default();
-    let all_answer = all_answer(broker).await;
+    let all_answer = brokers::all_answer(pool, broker, brokers::SETTLING).await;
     for consumer in judged(consumers) {
         for topic in consumer.topics {
             if !all_answer {
@@ -173,12 +178,6 @@ pub async fn check_all(
         }
     }
     Ok(Checked { violations, not_judged })
-}
-
-/// What waits on a broker that is away would look as if it had been passed. And with none that answers, each question would
-/// wait in vain.
-async fn all_answer(broker: &dyn Broker) -> bool {
-    broker.is_reachable().await && broker.statuses().await.iter().all(|status| status.is_up)
 }
 
 /// I1 by what the watch remembers.
@@ -203,7 +202,7 @@ pub struct MissingReport {
     pub counted: i64,
     /// Believed to be missing from now on.
     pub newly_missing: Vec<MissingMessage>,
-    /// All that are missing, by consumer; none where nothing has been counted yet.
+    /// All that are missing, by consumer; none where this look could not count all of its topics.
     pub missing: HashMap<&'static str, Option<i64>>,
 }
 
@@ -225,14 +224,20 @@ impl MissingWatch {
 
     /// Looks until `shutdown`.
     pub async fn run(mut self, shutdown: CancellationToken) {
+        let mut is_failing = false;
         while !shutdown.is_cancelled() {
             let started = std::time::Instant::now();
             let looked = tokio::select! {
                 () = shutdown.cancelled() => break,
                 looked = self.step() => looked,
             };
-            if let Err(error) = &looked {
-                tracing::warn!(%error, "missing messages can't be looked for just now");
+            match &looked {
+                Ok(_) if std::mem::take(&mut is_failing) => tracing::info!("missing messages are looked for again"),
+                Ok(_) => {}
+                Err(error) if !std::mem::replace(&mut is_failing, true) => {
+                    tracing::warn!(%error, "missing messages can't be looked for just now");
+                }
+                Err(_) => {}
             }
             self.show(looked.ok().flatten().as_ref());
             // Counting must not become part of what there is to count.
@@ -250,9 +255,11 @@ impl MissingWatch {
         if !self.leading.is_leader().await? {
             return Ok(None);
         }
-        let all_answer = all_answer(self.broker.as_ref()).await;
+        // What waits on a broker that is away would look as if it had been passed.
+        let all_answer = brokers::all_answer(&self.pool, self.broker.as_ref(), Duration::ZERO).await;
         let mut report = MissingReport::default();
         for consumer in &self.consumers {
+            let mut is_counted = all_answer;
             for topic in consumer.topics.iter().filter(|_| all_answer) {
                 let judge = Judge {
                     pool: &self.pool,
@@ -261,7 +268,9 @@ impl MissingWatch {
                     topic: *topic,
                     config: &self.config,
                 };
-                report.counted += judge.go_on().await?;
+                let counted = judge.go_on().await?;
+                is_counted &= counted.is_some();
+                report.counted += counted.unwrap_or(0);
                 let newly_missing = judge.look_again().await?;
                 let newly_missing: Vec<MissingMessage> =
                     newly_missing.into_iter().map(|row| row.of_group(&self.consumers)).collect();
@@ -269,9 +278,11 @@ impl MissingWatch {
                 tell(&newly_missing);
                 report.newly_missing.extend(newly_missing);
             }
-            let (topics, missing): (i64, i64) =
-                sqlx::query_as(include_str!("sql/missing_of.sql")).bind(consumer.name).fetch_one(&self.pool).await?;
-            report.missing.insert(consumer.name, (topics == consumer.topics.len() as i64).then_some(missing));
+            let missing: i64 = sqlx::query_scalar(include_str!("sql/missing_of.sql"))
+                .bind(consumer.name)
+                .fetch_one(&self.pool)
+                .await?;
+            report.missing.insert(consumer.name, is_counted.then_some(missing));
         }
         Ok(Some(report))
     }

@@ -6,6 +6,8 @@ use serde::Serialize;
 use serde_json::json;
 use sqlx::{FromRow, PgPool};
 
+use crate::metric;
+
 /// Checks are kept so long; enough to see a pattern.
 const KEPT_DAYS: i32 = 30;
 /// Violations kept of one check; the first ones say enough.
@@ -65,6 +67,27 @@ pub async fn record(
         .execute(pool)
         .await?;
     Ok(())
+}
+
+/// What an earlier check found and no later one looks at again.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Standing {
+    /// The last `verify`: it lasts until the next one finds it gone.
+    pub by_verify: Vec<Violation>,
+    /// The watch, in the hash chain, where it goes on behind a break.
+    pub in_chain: Vec<Violation>,
+}
+
+pub(crate) async fn standing(pool: &PgPool) -> Result<Standing, sqlx::Error> {
+    let found: Vec<(String, String, String)> = sqlx::query_as(include_str!("sql/standing.sql")).fetch_all(pool).await?;
+    let mut standing = Standing::default();
+    for (made_by, invariant, message) in found {
+        // One that this version does not know has no series.
+        let Some(invariant) = metric::INVARIANTS.into_iter().find(|known| *known == invariant) else { continue };
+        let of = if made_by == MadeBy::Verify.as_str() { &mut standing.by_verify } else { &mut standing.in_chain };
+        of.push(Violation { invariant, message });
+    }
+    Ok(standing)
 }
 
 /// The last check, if there was one.

@@ -1,12 +1,21 @@
 //! What the watch finds between two runs of `verify`.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use std::time::{Duration, Instant};
+
 use domain::{Money, ShowId, Stock, StockCommand, TicketTypeId};
+use event_store::verify::Violation;
 use event_store::{Command, Ledger, LedgerConfig, Metadata};
+use metrics_exporter_prometheus::PrometheusBuilder;
 use projections::{Checkpoints, Projector, ProjectorConfig, StockView};
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
-use watch::{InvariantWatch, InvariantWatchConfig, verification};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+use watch::verification::{self, MadeBy};
+use watch::{InvariantWatch, InvariantWatchConfig, metric};
+
+const SOON: Duration = Duration::from_secs(30);
 
 async fn selling(ticket_types: i64) -> PgPool {
     let url = embedded_postgres::testing::database().url;
@@ -38,8 +47,17 @@ async fn project(pool: &PgPool) {
 }
 
 async fn found(watch: &mut InvariantWatch) -> Vec<(&'static str, String)> {
-    let violations = watch.step().await.unwrap().expect("nobody else watches");
-    violations.into_iter().map(|violation| (violation.invariant, violation.message)).collect()
+    let report = watch.step().await.unwrap().expect("nobody else watches");
+    report.violations.into_iter().map(|violation| (violation.invariant, violation.message)).collect()
+}
+
+async fn chain_position(pool: &PgPool) -> i64 {
+    sqlx::query_scalar("select position from operations.chain_checked").fetch_one(pool).await.unwrap()
+}
+
+/// As `order-ledger verify` notes what it found.
+async fn verified(pool: &PgPool, found: &[Violation]) {
+    verification::record(pool, MadeBy::Verify, &["I1", "I5", "I6"], 1, found).await.unwrap();
 }
 
 fn watch(pool: &PgPool) -> InvariantWatch {
@@ -65,7 +83,7 @@ async fn stock_that_does_not_add_up_is_found_by_its_sum_and_by_its_events() {
 }
 
 #[tokio::test]
-async fn an_event_that_was_changed_is_found_once_and_the_watch_goes_on_behind_it() {
+async fn an_event_that_was_changed_is_told_at_each_check_until_a_verify_finds_it_gone() {
     let pool = selling(5).await;
     let mut watch = watch(&pool);
     // Only who can switch the triggers off can do this.
@@ -74,8 +92,63 @@ async fn an_event_that_was_changed_is_found_once_and_the_watch_goes_on_behind_it
     sqlx::raw_sql(tampering).execute(&pool).await.unwrap();
     let first = found(&mut watch).await;
     assert!(first.iter().any(|(invariant, message)| *invariant == "I5" && message.contains("event 3")), "{first:?}");
-    let later = found(&mut watch).await;
-    assert!(later.iter().all(|(invariant, _)| *invariant != "I5"), "{later:?}");
+    let of_chain = |found: Vec<(&'static str, String)>| -> Vec<(&'static str, String)> {
+        found.into_iter().filter(|(invariant, _)| *invariant == "I5").collect()
+    };
+    for _ in 0..2 {
+        assert_eq!(of_chain(found(&mut watch).await), of_chain(first.clone()), "each once");
+    }
+    assert_eq!(chain_position(&pool).await, 5, "what is behind it is walked all the same");
+
+    verified(&pool, &[]).await;
+    assert_eq!(of_chain(found(&mut watch).await), []);
+}
+
+#[tokio::test]
+async fn what_verify_found_is_counted_as_long_as_it_is_its_last_word() {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let _counting = metrics::set_default_local_recorder(&recorder);
+    let pool = selling(1).await;
+    metric::init(&[]);
+    let counted = || {
+        let text = recorder.handle().render();
+        let series = "ledger_invariant_violations_total{invariant=\"I6\"} ";
+        text.lines().find_map(|line| line.strip_prefix(series)?.parse::<u64>().ok()).unwrap()
+    };
+    verified(&pool, &[Violation { invariant: "I6", message: "a capture nobody knows of".to_owned() }]).await;
+    let config = InvariantWatchConfig { interval: Duration::from_millis(20), ..InvariantWatchConfig::default() };
+    let shutdown = CancellationToken::new();
+    let watching = tokio::spawn(InvariantWatch::new(pool.clone(), config).run(shutdown.clone()));
+    let deadline = Instant::now() + SOON;
+    while counted() < 2 {
+        assert!(Instant::now() < deadline, "counted {} times", counted());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    shutdown.cancel();
+    watching.await.unwrap();
+
+    verified(&pool, &[]).await;
+    let report = watch(&pool).step().await.unwrap().expect("the first one resigned");
+    assert_eq!(report.by_verify, []);
+}
+
+#[tokio::test]
+async fn the_last_word_of_verify_is_kept_however_old_it_is() {
+    let pool = selling(1).await;
+    for message in ["before", "last"] {
+        verified(&pool, &[Violation { invariant: "I3", message: message.to_owned() }]).await;
+    }
+    sqlx::query("update operations.verification set checked_at = checked_at - interval '60 days'")
+        .execute(&pool)
+        .await
+        .unwrap();
+    let mut watch = watch(&pool);
+    for _ in 0..2 {
+        let report = watch.step().await.unwrap().unwrap();
+        assert_eq!(report.by_verify, [Violation { invariant: "I3", message: "last".to_owned() }]);
+    }
+    let kept: i64 = sqlx::query_scalar("select count(*) from operations.verification").fetch_one(&pool).await.unwrap();
+    assert_eq!(kept, 3, "the last verify, and two looks since");
 }
 
 #[tokio::test]
@@ -86,9 +159,7 @@ async fn the_chain_is_walked_in_bounded_steps_to_its_end() {
     let mut walked = Vec::new();
     for _ in 0..6 {
         assert_eq!(found(&mut watch).await, []);
-        let position: i64 =
-            sqlx::query_scalar("select position from operations.chain_checked").fetch_one(&pool).await.unwrap();
-        walked.push(position);
+        walked.push(chain_position(&pool).await);
     }
     assert_eq!(walked, [2, 4, 6, 8, 9, 9]);
 }
@@ -102,4 +173,25 @@ async fn a_deadline_nobody_acts_on_and_a_message_nobody_sends_are_found() {
         .unwrap();
     let found = found(&mut watch(&pool)).await;
     assert!(found.iter().any(|(invariant, message)| *invariant == "I8" && message.contains("ORD1")), "{found:?}");
+}
+
+#[tokio::test]
+async fn after_the_process_that_checked_was_killed_another_one_checks_soon() {
+    let pool = selling(1).await;
+    let mut killed = watch(&pool);
+    found(&mut killed).await;
+    // Nobody resigns, and the next check would be due in five minutes.
+    drop(killed);
+    let _next = AbortOnDropHandle::new(tokio::spawn(watch(&pool).run(CancellationToken::new())));
+    let checked = async {
+        let checks = async || {
+            let count = sqlx::query_scalar("select count(*) from operations.verification").fetch_one(&pool).await;
+            let checks: i64 = count.unwrap();
+            checks
+        };
+        while checks().await < 2 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(90), checked).await.expect("a second check");
 }

@@ -3,7 +3,7 @@ select
     (select last_position from store.ledger_batch order by last_position desc limit 1) as head,
     (select count(*) from relay.parked where state in ('parked', 'behind', 'release', 'skip')) as parked_messages,
     (select holder from store.lease where name = $1 and expires_at > clock_timestamp()) as lease_owner,
-    broker.state as circuit,
+    case when broker.is_fresh then broker.state end as circuit,
     case when broker.is_fresh then broker.sent_per_second end as sent_per_second,
     case when broker.is_fresh then broker.in_flight_messages end as in_flight_messages
 from (select) as one

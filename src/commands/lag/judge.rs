@@ -2,8 +2,9 @@
 
 use watch::LagReport;
 
-/// What is further behind than so many seconds, or not known, each in a line.
-pub fn too_far_behind(report: &LagReport, max_seconds: f64) -> Vec<String> {
+/// What is further behind than so many seconds, or not known, each in a line. Missing messages may not be counted where it was
+/// configured so.
+pub fn too_far_behind(report: &LagReport, max_seconds: f64, is_counting: bool) -> Vec<String> {
     let mut reasons = Vec::new();
     let mut judge = |what: String, seconds: Option<f64>| match seconds {
         Some(seconds) if seconds <= max_seconds => {}
@@ -18,8 +19,11 @@ pub fn too_far_behind(report: &LagReport, max_seconds: f64) -> Vec<String> {
     for projection in &report.projections {
         judge(format!("the projection {}", projection.name), projection.lag_seconds);
     }
-    if let Some(missing) = report.missing.messages.filter(|missing| *missing > 0) {
-        reasons.push(format!("{missing} messages are missing"));
+    match report.missing.messages {
+        Some(0) => {}
+        Some(missing) => reasons.push(format!("{missing} messages are missing")),
+        None if is_counting => reasons.push("how many messages are missing is not known".to_owned()),
+        None => {}
     }
     reasons
 }
@@ -35,7 +39,7 @@ mod tests {
 
     #[test]
     fn what_is_not_known_is_no_reason_to_be_content() {
-        let reasons = too_far_behind(&report(), 3_600.0);
+        let reasons = too_far_behind(&report(), 3_600.0, true);
         assert_eq!(
             reasons,
             ["how far ticket-consumer-group-stock of stock-lock is behind is not known", "1 messages are missing"]
@@ -43,8 +47,16 @@ mod tests {
     }
 
     #[test]
+    fn missing_messages_that_nobody_counted_are_a_reason_unless_nobody_should() {
+        let report = LagReport { missing: watch::missing::Missing::default(), ..report() };
+        let unknown = "how many messages are missing is not known".to_owned();
+        assert!(too_far_behind(&report, 3_600.0, true).contains(&unknown));
+        assert!(!too_far_behind(&report, 3_600.0, false).contains(&unknown));
+    }
+
+    #[test]
     fn each_that_is_too_far_behind_is_named() {
-        let reasons = too_far_behind(&report(), 1.0);
+        let reasons = too_far_behind(&report(), 1.0, true);
         assert_eq!(reasons.len(), 5, "outbox, two groups, a projection, a missing message: {reasons:?}");
         assert!(reasons.contains(&"the outbox is 2.0 s behind".to_owned()), "{reasons:?}");
     }

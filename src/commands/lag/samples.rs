@@ -13,6 +13,7 @@ use watch::missing::{Missing, MissingMessage};
 
 pub fn report() -> LagReport {
     LagReport {
+        measured_at: chrono::DateTime::UNIX_EPOCH,
         outbox: outbox(),
         consumers: vec![
             consumer("order", Topic::OrderCreate, Some((12, 3_400)), true),

@@ -36,6 +36,8 @@ pub(super) struct Traceless {
 /// What counting a range came to.
 #[derive(Debug, Default)]
 pub(super) struct Judged {
+    /// How far it was counted: all of it, or as far as there was room for what has no trace.
+    pub upto: i64,
     /// Messages that were sent in it.
     pub sent: i64,
     pub traceless: Vec<Traceless>,
@@ -45,6 +47,8 @@ pub(super) struct Judged {
 struct Range {
     after: i64,
     upto: i64,
+    /// Nothing at all waits for the group.
+    is_drained: bool,
 }
 
 /// How far a lane was sent.
@@ -68,12 +72,13 @@ struct Behind {
 
 impl Judge<'_> {
     /// Goes on where the last look ended, remembers where this one does, and what it noticed. Answers how many messages
-    /// it counted.
-    pub(super) async fn go_on(&self) -> Result<i64, WatchError> {
-        let Some(range) = self.range(self.checked().await?).await? else { return Ok(0) };
+    /// it counted; none when the broker can't tell how far the group is.
+    pub(super) async fn go_on(&self) -> Result<Option<i64>, WatchError> {
+        let Some(range) = self.range(self.checked().await?).await? else { return Ok(None) };
         let limit = self.config.max_positions_per_count * self.config.max_counts_per_look as i64;
         let upto = range.upto.min(range.after + limit);
-        let judged = self.count(range.after, upto).await?;
+        let room = self.config.max_remembered - self.remembered().await?;
+        let judged = self.count(range.after, upto, room).await?;
         let rows = judged.traceless.iter();
         let mut transaction = self.pool.begin().await?;
         sqlx::query(include_str!("../sql/notice.sql"))
@@ -88,18 +93,18 @@ impl Judge<'_> {
         sqlx::query(include_str!("../sql/note_checked.sql"))
             .bind(self.consumer.name)
             .bind(self.topic.name())
-            .bind(upto)
+            .bind(judged.upto)
             .execute(&mut *transaction)
             .await?;
         transaction.commit().await?;
-        Ok(judged.sent)
+        Ok(Some(judged.sent))
     }
 
     /// Everything that is still there, remembering nothing; none when the broker can't tell how far the group is. What has no
     /// trace is looked at twice.
     pub(super) async fn everything(&self) -> Result<Option<Judged>, WatchError> {
         let Some(first) = self.range(0).await? else { return Ok(None) };
-        let mut judged = self.count(first.after, first.upto).await?;
+        let mut judged = self.count(first.after, first.upto, self.config.max_remembered).await?;
         judged.traceless.retain(|row| !row.was_parked);
         let (Some(from), Some(last)) = (judged.traceless.first(), judged.traceless.last()) else {
             return Ok(Some(judged));
@@ -108,33 +113,37 @@ impl Judge<'_> {
         // A broker that is coming up may tell less than waits on it.
         tokio::time::sleep(LOOK_AGAIN_AFTER).await;
         let Some(second) = self.range(0).await? else { return Ok(None) };
-        let again = self.traceless(after, upto.min(second.upto)).await?;
+        let again = self.traceless(after, upto.min(second.upto), self.config.max_remembered).await?;
         let again: HashSet<Uuid> = again.iter().map(|row| row.message_id).collect();
         judged.traceless.retain(|row| again.contains(&row.message_id));
         Ok(Some(judged))
     }
 
-    /// Forgets those noticed that have a trace now, and answers those that have had none for too long.
+    /// Forgets those noticed that have a trace now, and answers those that have had none for too long. Whether the group has
+    /// passed them is asked again: a broker that was coming up may have told less than waits on it.
     pub(super) async fn look_again(&self) -> Result<Vec<FoundRow>, WatchError> {
-        let noticed: i64 = sqlx::query_scalar(include_str!("../sql/noticed.sql"))
-            .bind(self.consumer.name)
-            .bind(self.topic.name())
-            .fetch_one(self.pool)
-            .await?;
-        if noticed == 0 {
+        if self.remembered().await? == 0 {
             return Ok(Vec::new());
         }
-        // One that was parked and released came late, behind others: it is only judged where nothing waits at all.
-        let Some(backlog) = self.backlog().await else { return Ok(Vec::new()) };
-        let is_drained = backlog.values().all(|behind| behind.messages == 0);
+        let Some(range) = self.range(0).await? else { return Ok(Vec::new()) };
         Ok(sqlx::query_as(include_str!("../sql/look_again.sql"))
             .bind(self.consumer.name)
             .bind(self.topic.name())
             .bind(self.scope())
             .bind(self.config.confirm_after.as_secs_f64())
-            .bind(is_drained)
+            // One that was parked and released came late, behind others: it is only judged where nothing waits at all.
+            .bind(range.is_drained)
+            .bind(range.upto)
             .fetch_all(self.pool)
             .await?)
+    }
+
+    async fn remembered(&self) -> Result<i64, sqlx::Error> {
+        sqlx::query_scalar(include_str!("../sql/remembered.sql"))
+            .bind(self.consumer.name)
+            .bind(self.topic.name())
+            .fetch_one(self.pool)
+            .await
     }
 
     async fn checked(&self) -> Result<i64, WatchError> {
@@ -159,15 +168,17 @@ impl Judge<'_> {
         let mut upto = i64::MAX;
         for lane in &lanes {
             upto = upto.min(match backlog.get(&lane.lane) {
-                None | Some(Behind { messages: 0, .. }) => lane.sent_through,
+                Some(Behind { messages: 0, .. }) => lane.sent_through,
                 Some(Behind { messages, brokers: 1 }) => self.before_unacknowledged(lane, *messages).await?,
-                // Which of the lane's messages are on which broker is not known.
-                Some(_) => 0,
+                // Of a queue that the broker does not list nothing is known, and of one that several brokers have it is not
+                // known which of the lane's messages are on which.
+                None | Some(_) => 0,
             });
         }
+        let is_drained = backlog.values().all(|behind| behind.messages == 0);
         let kept_for = self.config.traces_kept_for.as_secs();
         let after = after.max(cleanup::recorded_before(self.pool, kept_for).await?);
-        Ok(Some(Range { after, upto: upto.max(after) }))
+        Ok(Some(Range { after, upto: upto.max(after), is_drained }))
     }
 
     /// The position before the row of a lane that has so many behind it, itself among them: all before it were acknowledged.
@@ -205,11 +216,11 @@ impl Judge<'_> {
         (self.topic as u16 * QUEUES_PER_TOPIC + queue) as i16
     }
 
-    /// Counts range by range, and names the messages only where the counts differ.
-    async fn count(&self, after: i64, upto: i64) -> Result<Judged, WatchError> {
-        let mut judged = Judged::default();
-        let mut from = after;
-        while from < upto {
+    /// Counts range by range, and names the messages only where the counts differ: at most so many.
+    async fn count(&self, after: i64, upto: i64, max_traceless: i64) -> Result<Judged, WatchError> {
+        let mut judged = Judged { upto: after, ..Judged::default() };
+        while judged.upto < upto {
+            let from = judged.upto;
             let to = upto.min(from + self.config.max_positions_per_count);
             let (sent, traced): (i64, i64) = sqlx::query_as(include_str!("../sql/count_traces.sql"))
                 .bind(self.lanes().collect::<Vec<_>>())
@@ -220,22 +231,30 @@ impl Judge<'_> {
                 .fetch_one(self.pool)
                 .await?;
             judged.sent += sent;
+            judged.upto = to;
             if traced < sent {
-                judged.traceless.extend(self.traceless(from, to).await?);
+                let room = usize::try_from(max_traceless).unwrap_or(0).saturating_sub(judged.traceless.len());
+                let mut traceless = self.traceless(from, to, room as i64 + 1).await?;
+                if let Some(first_without_room) = traceless.get(room).map(|row| row.position) {
+                    traceless.retain(|row| row.position < first_without_room);
+                    judged.traceless.extend(traceless);
+                    judged.upto = first_without_room - 1;
+                    break;
+                }
+                judged.traceless.extend(traceless);
             }
-            from = to;
         }
         Ok(judged)
     }
 
-    async fn traceless(&self, after: i64, upto: i64) -> Result<Vec<Traceless>, sqlx::Error> {
+    async fn traceless(&self, after: i64, upto: i64, limit: i64) -> Result<Vec<Traceless>, sqlx::Error> {
         sqlx::query_as(include_str!("../sql/traceless.sql"))
             .bind(self.lanes().collect::<Vec<_>>())
             .bind(after)
             .bind(upto)
             .bind(self.scope())
             .bind(self.consumer.name)
-            .bind(self.config.max_remembered)
+            .bind(limit)
             .fetch_all(self.pool)
             .await
     }

@@ -1,5 +1,5 @@
--- What was noticed and has a trace now is forgotten; what has none for long enough is believed to be missing. One that was
--- parked is judged once it was sent and nothing at all waits on the broker.
+-- What was noticed and has a trace now is forgotten; what has none for long enough, and is still passed, is believed to be
+-- missing. One that was parked is judged once it was sent and nothing at all waits on the broker.
 with looked as (
     select m.message_id, m.noticed_at, p.state, p.resolved_at,
         exists (select from store.command_key c where c.scope = $3 and c.key = m.message_id::text)
@@ -21,6 +21,7 @@ update operations.missing_message m
 set confirmed_at = clock_timestamp()
 from looked l
 where m.consumer = $1 and m.message_id = l.message_id and m.confirmed_at is null and not l.is_traced
+    and m.position <= $6
     and l.noticed_at <= clock_timestamp() - make_interval(secs => $4)
     and (
         l.state is null

@@ -1,3 +1,1 @@
-select
-    (select count(*) from operations.missing_checked where consumer = $1),
-    (select count(*) from operations.missing_message where consumer = $1 and confirmed_at is not null)
+select count(*) from operations.missing_message where consumer = $1 and confirmed_at is not null

@@ -1,6 +1,7 @@
 //! One measurement for all who ask.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use messaging::member;
@@ -49,6 +50,42 @@ async fn without_a_broker_the_lag_is_unknown_and_not_zero() {
 }
 
 #[tokio::test]
+async fn with_one_of_several_brokers_away_the_lag_is_unknown_and_not_that_of_the_others() {
+    let mut world = World::new().await;
+    world.send(5).await;
+    world.broker.set_away(&["broker-b"]);
+    let report = world.monitor().current().await.unwrap();
+    assert_eq!((report.consumers[0].lag_messages, report.consumers[0].lag_ms), (None, None));
+    world.broker.set_away(&[]);
+    assert_eq!(world.monitor().current().await.unwrap().consumers[0].lag_messages, Some(5));
+}
+
+#[tokio::test]
+async fn a_process_that_begins_while_a_broker_is_away_knows_that_there_is_one() {
+    let mut world = World::new().await;
+    world.send(5).await;
+    sqlx::query("insert into relay.broker values ('broker-b', clock_timestamp())").execute(&world.pool).await.unwrap();
+    assert_eq!(world.monitor().current().await.unwrap().consumers[0].lag_messages, None);
+    // An operator says that it will not come back.
+    sqlx::query("delete from relay.broker").execute(&world.pool).await.unwrap();
+    assert_eq!(world.monitor().current().await.unwrap().consumers[0].lag_messages, Some(5));
+}
+
+#[tokio::test]
+async fn who_asks_once_a_second_gets_a_new_measurement_each_time() {
+    let world = World::new().await;
+    let monitor = world.monitor();
+    let mut reports = Vec::new();
+    for _ in 0..3 {
+        let asked = tokio::time::Instant::now();
+        reports.push(monitor.current().await.unwrap());
+        tokio::time::sleep_until(asked + Duration::from_secs(1)).await;
+    }
+    let is_new = |pair: &[Arc<watch::LagReport>]| !Arc::ptr_eq(&pair[0], &pair[1]);
+    assert!(reports.windows(2).all(is_new));
+}
+
+#[tokio::test]
 async fn a_thousand_who_ask_at_once_share_one_measurement() {
     let world = World::new().await;
     let monitor = world.monitor();
@@ -72,7 +109,7 @@ async fn the_relay_says_how_fast_it_sends_and_its_word_gets_old() {
     let mut world = World::new().await;
     world.send(500).await;
     // Its first word is only that it works; the next one has a rate.
-    let says = tokio::time::timeout(std::time::Duration::from_secs(20), async {
+    let says = tokio::time::timeout(Duration::from_secs(20), async {
         loop {
             world.send(10).await;
             let outbox = outbox_relay::lag::measure(&world.pool).await.unwrap();
@@ -89,5 +126,5 @@ async fn the_relay_says_how_fast_it_sends_and_its_word_gets_old() {
         .await
         .unwrap();
     let outbox = outbox_relay::lag::measure(&world.pool).await.unwrap();
-    assert_eq!((outbox.sent_per_second, outbox.in_flight_messages), (None, None));
+    assert_eq!((outbox.sent_per_second, outbox.in_flight_messages, outbox.circuit), (None, None, None));
 }

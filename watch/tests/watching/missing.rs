@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use messaging::dead_letter::{self, Filter};
 use uuid::Uuid;
 use watch::MissingConfig;
-use watch::missing::{self, Checked, MissingReport};
+use watch::missing::{self, Checked, Lost, MissingReport};
 
-use crate::support::{CONSUMER, GROUP, TOPIC, World};
+use crate::support::{CONSUMER, GROUP, TOPIC, World, body};
 
 /// Notices, and then believes or forgets what it noticed.
 async fn look_twice(world: &World) -> MissingReport {
@@ -129,6 +130,81 @@ async fn what_a_person_gave_up_is_not_missing_and_what_is_parked_waits() {
     assert_eq!((report.missing[CONSUMER], ids(&report)), (Some(0), vec![]));
 }
 
+/// The broker takes no message of this size.
+fn too_large() -> String {
+    format!("\"{}\"", "x".repeat(messaging::memory::DEFAULT_MAX_MESSAGE_BYTES))
+}
+
+#[tokio::test]
+async fn what_waits_behind_parked_rows_of_its_lane_is_late_and_not_missing() {
+    let mut world = World::new().await;
+    let key = || vec!["ORD1".to_owned()];
+    let passed = world.record_of(key(), body).await;
+    world.relay_all().await;
+    world.claim(&passed).await;
+    world.acknowledge_all().await;
+    world.record_of(key(), body).await;
+    world.record_of(key(), |_| too_large()).await;
+    world.relay_all().await;
+
+    let report = look_twice(&world).await;
+    assert_eq!((report.counted, ids(&report)), (1, vec![]), "one was passed, one waits, one was never sent");
+}
+
+#[tokio::test]
+async fn what_turns_out_to_wait_after_all_is_not_believed_to_be_missing() {
+    let mut world = World::new().await;
+    let sent = world.send(1).await;
+    world.acknowledge_all().await;
+    let late = MissingConfig { confirm_after: Duration::from_secs(3_600), ..MissingConfig::default() };
+    world.watch_with(late).step().await.unwrap();
+    world.end_leases().await;
+    // A broker that was coming up told less than it has.
+    world.take_back_all().await;
+    assert!(ids(&look_twice(&world).await).is_empty());
+
+    world.acknowledge_all().await;
+    assert_eq!(ids(&look_twice(&world).await), sent);
+}
+
+#[tokio::test]
+async fn of_a_queue_that_the_broker_does_not_list_nothing_is_judged() {
+    let mut world = World::new().await;
+    world.send(50).await;
+    world.acknowledge_all().await;
+    world.broker.set_untold(&[0]);
+    assert_eq!(look_twice(&world).await.counted, 0);
+    world.broker.set_untold(&[]);
+    assert_eq!(look_twice(&world).await.counted, 50);
+}
+
+#[tokio::test]
+async fn what_could_not_be_counted_this_time_is_unknown_whatever_was_counted_before() {
+    let mut world = World::new().await;
+    let sent = world.send(3).await;
+    world.claim(&sent).await;
+    world.acknowledge_all().await;
+    assert_eq!(look_twice(&world).await.missing[CONSUMER], Some(0));
+    world.broker.set_away(&["broker-b"]);
+    assert_eq!(look_twice(&world).await.missing[CONSUMER], None);
+}
+
+#[tokio::test]
+async fn where_no_more_can_be_remembered_counting_stands_still_until_some_are_accounted_for() {
+    let mut world = World::new().await;
+    let sent = world.send(10).await;
+    world.acknowledge_all().await;
+    let few = MissingConfig { max_remembered: 4, confirm_after: Duration::ZERO, ..MissingConfig::default() };
+    let mut watch = world.watch_with(few);
+    assert_eq!(ids(&watch.step().await.unwrap().unwrap()), sent[..4]);
+    assert!(ids(&watch.step().await.unwrap().unwrap()).is_empty());
+    assert_eq!(world.monitor().current().await.unwrap().missing.checked_position, 4);
+
+    world.claim(&sent[..3]).await;
+    watch.step().await.unwrap();
+    assert_eq!(ids(&watch.step().await.unwrap().unwrap()), sent[4..7]);
+}
+
 #[tokio::test]
 async fn a_trace_that_comes_late_takes_the_suspicion_away() {
     let mut world = World::new().await;
@@ -218,4 +294,45 @@ async fn a_long_way_is_gone_in_bounded_steps() {
     }
     assert_eq!(looks.iter().sum::<i64>(), 200);
     assert!(looks.iter().all(|counted| *counted <= 21), "{looks:?}");
+}
+
+#[tokio::test]
+async fn what_is_missing_can_be_made_a_letter_that_a_person_decides_about() {
+    let mut world = World::new().await;
+    let sent = world.send(3).await;
+    world.claim(&sent[2..]).await;
+    world.acknowledge_all().await;
+    look_twice(&world).await;
+
+    let lost = missing::of_consumer(&world.pool, CONSUMER, 100).await.unwrap();
+    assert_eq!((lost.messages.len(), lost.gone), (2, 0));
+    // One of them came after all.
+    world.claim(&sent[1..2]).await;
+    let letters = dead_letter::take_in_missing(&world.pool, CONSUMER, &lost.messages).await.unwrap();
+    assert_eq!(letters, 1);
+    let letter = &dead_letter::list(&world.pool, &Filter { limit: 10, ..Filter::default() }).await.unwrap()[0];
+    assert_eq!((letter.consumer.as_str(), letter.topic.as_str()), (CONSUMER, TOPIC.name()));
+    assert_eq!((letter.message_id, letter.cause.as_str()), (Some(sent[0]), dead_letter::MISSING));
+    assert_eq!(letter.properties["position"], "1");
+    assert!(!letter.properties.contains_key("replay"), "a redrive is no replay: it has the message's effect");
+
+    assert_eq!(look_twice(&world).await.missing[CONSUMER], Some(0), "nothing is missing any more");
+    let again = dead_letter::take_in_missing(&world.pool, CONSUMER, &lost.messages).await.unwrap();
+    assert_eq!(again, 0, "once");
+    sqlx::query("delete from store.outbox").execute(&world.pool).await.unwrap();
+    assert_eq!(missing::of_consumer(&world.pool, CONSUMER, 100).await.unwrap(), Lost::default());
+}
+
+#[tokio::test]
+async fn what_the_outbox_has_no_more_is_counted_and_can_be_given_up() {
+    let mut world = World::new().await;
+    let sent = world.send(2).await;
+    world.acknowledge_all().await;
+    look_twice(&world).await;
+    sqlx::query("delete from store.outbox where position = 1").execute(&world.pool).await.unwrap();
+    let lost = missing::of_consumer(&world.pool, CONSUMER, 100).await.unwrap();
+    assert_eq!((lost.messages.len(), lost.gone), (1, 1));
+    let mut connection = world.pool.acquire().await.unwrap();
+    let given_up = missing::give_up_gone(&mut connection, CONSUMER, 100).await.unwrap();
+    assert_eq!((given_up, look_twice(&world).await.missing[CONSUMER]), (vec![sent[0]], Some(1)));
 }

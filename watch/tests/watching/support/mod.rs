@@ -34,14 +34,18 @@ impl World {
 
     /// A message an order each, recorded and not sent yet.
     pub async fn record(&self, count: usize) -> Vec<Uuid> {
-        let ids: Vec<Uuid> = (0..count).map(|_| Uuid::now_v7()).collect();
-        let keys: Vec<String> = ids.iter().map(|id| format!("ORD{id}")).collect();
+        self.record_of((0..count).map(|_| format!("ORD{}", Uuid::now_v7())).collect(), body).await
+    }
+
+    /// A message of each of these keys.
+    pub async fn record_of(&self, keys: Vec<String>, body: impl Fn(&Uuid) -> String) -> Vec<Uuid> {
+        let ids: Vec<Uuid> = keys.iter().map(|_| Uuid::now_v7()).collect();
         let _: i64 = sqlx::query_scalar(include_str!("append.sql"))
             .bind(keys.iter().map(|key| lane_of(TOPIC, key)).collect::<Vec<_>>())
-            .bind(vec![TOPIC.name(); count])
+            .bind(vec![TOPIC.name(); keys.len()])
             .bind(&keys)
             .bind(&ids)
-            .bind(vec!["{}"; count])
+            .bind(ids.iter().map(body).collect::<Vec<_>>())
             .bind(0)
             .fetch_one(&self.pool)
             .await
@@ -111,6 +115,15 @@ impl World {
         consumer.close().await;
     }
 
+    /// The group begins again at the first message, as far as the broker knows.
+    pub async fn take_back_all(&self) {
+        let mut consumer = self.broker.consumer(GROUP, &[TOPIC.name()]).await.unwrap();
+        for backlog in self.broker.backlog(GROUP, TOPIC.name()).await.unwrap().unwrap() {
+            consumer.commit(&[(backlog.queue, 0)]).await.unwrap();
+        }
+        consumer.close().await;
+    }
+
     /// As if whoever held one had been silent for longer than it lasts.
     pub async fn end_leases(&self) {
         sqlx::query("update store.lease set expires_at = '-infinity'").execute(&self.pool).await.unwrap();
@@ -132,4 +145,11 @@ impl World {
     pub fn monitor(&self) -> LagMonitor {
         LagMonitor::new(self.pool.clone(), Some(Arc::new(self.broker.clone())), self.consumers())
     }
+}
+
+pub fn body(id: &Uuid) -> String {
+    let data = r#"{"orderId":"ORD202412010001","userId":1,"showId":1,"ticketTypeId":1,"quantity":1,"totalAmount":1.00,"orderTime":0,"expireTime":0}"#;
+    format!(
+        r#"{{"messageId":"{id}","timestamp":0,"eventType":"ORDER_CREATE","data":{data},"source":"test","version":"1.0"}}"#
+    )
 }
