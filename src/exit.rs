@@ -7,7 +7,7 @@ use std::process::ExitCode;
 pub enum Failure {
     /// The work could not be done, or the check failed. Exit code 1.
     Failed(anyhow::Error),
-    /// The command has already told everything on its own (a report on stdout). Exit code 1.
+    /// The command has already told everything on its own (a report on stdout, a role in its log). Exit code 1.
     Told,
     /// The configuration or the arguments are wrong; nothing was started. Exit code 2.
     Usage(String),

@@ -1,6 +1,7 @@
 //! Spans on their way to the collector: a bounded queue, and one task that sends what is in it. Nobody who does the work of the
 //! ledger ever waits for it: what finds the queue full, or the collector away, is dropped and counted.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -8,11 +9,11 @@ use event_store::span;
 use metrics::{counter, describe_counter};
 use opentelemetry::KeyValue;
 use opentelemetry::global;
-use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig};
+use opentelemetry_otlp::{Protocol, WithExportConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
-use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider, SpanData, SpanExporter as _, SpanProcessor};
-use tokio::sync::mpsc;
+use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider, SpanData, SpanExporter, SpanProcessor};
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -46,7 +47,7 @@ impl Traces {
             .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
             .with_attribute(KeyValue::new("process.pid", i64::from(std::process::id())))
             .build();
-        let mut exporter = SpanExporter::builder()
+        let mut exporter = opentelemetry_otlp::SpanExporter::builder()
             .with_http()
             .with_protocol(Protocol::HttpBinary)
             .with_endpoint(traces_url(endpoint))
@@ -54,11 +55,11 @@ impl Traces {
             .build()
             .context("configuration: tracing.otlp_endpoint")?;
         exporter.set_resource(&resource);
-        let (queue, spans) = mpsc::channel(config.max_queue_spans);
+        let (queue, spans) = queue(config.max_queue_spans, config.max_batch_spans);
         let provider = SdkTracerProvider::builder()
             .with_resource(resource)
             .with_sampler(Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(config.sample_ratio))))
-            .with_span_processor(ToQueue { queue })
+            .with_span_processor(queue)
             .build();
         global::set_tracer_provider(provider);
         span::turn_on(global::tracer("order-ledger"));
@@ -66,7 +67,6 @@ impl Traces {
         let sender = Sender {
             exporter,
             spans,
-            max_batch: config.max_batch_spans,
             interval: Duration::from_millis(config.export_interval_ms),
             timeout,
             is_failing: false,
@@ -92,6 +92,21 @@ fn traces_url(endpoint: &str) -> String {
 #[derive(Debug)]
 struct ToQueue {
     queue: mpsc::Sender<SpanData>,
+    max_batch: usize,
+    batch_is_full: Arc<Notify>,
+}
+
+struct FromQueue {
+    queue: mpsc::Receiver<SpanData>,
+    max_batch: usize,
+    batch_is_full: Arc<Notify>,
+}
+
+fn queue(max_spans: usize, max_batch: usize) -> (ToQueue, FromQueue) {
+    let (sender, receiver) = mpsc::channel(max_spans);
+    let batch_is_full = Arc::new(Notify::new());
+    let ends = batch_is_full.clone();
+    (ToQueue { queue: sender, max_batch, batch_is_full }, FromQueue { queue: receiver, max_batch, batch_is_full: ends })
 }
 
 impl SpanProcessor for ToQueue {
@@ -100,6 +115,9 @@ impl SpanProcessor for ToQueue {
     fn on_end(&self, span: SpanData) {
         if self.queue.try_send(span).is_err() {
             counter!(DROPPED).increment(1);
+        }
+        if self.queue.max_capacity() - self.queue.capacity() >= self.max_batch {
+            self.batch_is_full.notify_one();
         }
     }
 
@@ -112,39 +130,42 @@ impl SpanProcessor for ToQueue {
     }
 }
 
-struct Sender {
-    exporter: SpanExporter,
-    spans: mpsc::Receiver<SpanData>,
-    max_batch: usize,
+struct Sender<E> {
+    exporter: E,
+    spans: FromQueue,
     interval: Duration,
     timeout: Duration,
     is_failing: bool,
 }
 
-impl Sender {
+impl<E: SpanExporter> Sender<E> {
     async fn run(mut self, ending: CancellationToken) {
         while !ending.is_cancelled() {
-            tokio::select! {
-                () = ending.cancelled() => {}
-                () = tokio::time::sleep(self.interval) => {}
-            }
-            while self.spans.len() >= self.max_batch {
+            let is_time_for_all = tokio::select! {
+                () = ending.cancelled() => true,
+                () = self.spans.batch_is_full.notified() => false,
+                () = tokio::time::sleep(self.interval) => true,
+            };
+            while self.spans.queue.len() >= self.spans.max_batch {
                 self.send_batch().await;
             }
-            self.send_batch().await;
+            if is_time_for_all {
+                self.send_batch().await;
+            }
         }
         // Those that ended while the rest was sent.
-        while !self.spans.is_empty() {
+        while !self.spans.queue.is_empty() {
             self.send_batch().await;
         }
     }
 
     async fn send_batch(&mut self) {
-        if self.spans.is_empty() {
+        let FromQueue { queue, max_batch, .. } = &mut self.spans;
+        if queue.is_empty() {
             return;
         }
-        let mut batch = Vec::with_capacity(self.max_batch.min(self.spans.len()));
-        self.spans.recv_many(&mut batch, self.max_batch).await;
+        let mut batch = Vec::with_capacity(queue.len().min(*max_batch));
+        queue.recv_many(&mut batch, *max_batch).await;
         let spans = batch.len() as u64;
         let answer = tokio::time::timeout(self.timeout, self.exporter.export(batch)).await;
         let problem = match answer {
@@ -171,7 +192,40 @@ impl Sender {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+    use opentelemetry::trace::{Tracer as _, TracerProvider as _};
+
     use super::*;
+
+    #[derive(Debug)]
+    struct Counted(mpsc::UnboundedSender<usize>);
+
+    impl SpanExporter for Counted {
+        async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+            self.0.send(batch.len()).unwrap();
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_full_batch_leaves_at_once_and_the_rest_at_the_end() {
+        let (to_queue, spans) = queue(100, 3);
+        let (counted, mut batches) = mpsc::unbounded_channel();
+        let hour = Duration::from_secs(3_600);
+        let sender = Sender { exporter: Counted(counted), spans, interval: hour, timeout: hour, is_failing: false };
+        let ending = CancellationToken::new();
+        let sending = tokio::spawn(sender.run(ending.clone()));
+        let provider = SdkTracerProvider::builder().with_span_processor(to_queue).build();
+        let begin_and_end = |spans| (0..spans).for_each(|_| drop(provider.tracer("test").start("span")));
+
+        begin_and_end(3);
+        let sent = tokio::time::timeout(Duration::from_secs(30), batches.recv()).await;
+        assert_eq!(sent.unwrap(), Some(3), "nobody waited for the hour");
+        begin_and_end(2);
+        ending.cancel();
+        sending.await.unwrap();
+        assert_eq!(batches.recv().await, Some(2));
+    }
 
     #[test]
     fn the_path_of_the_signal_is_added_once() {

@@ -4,12 +4,15 @@
 mod support;
 
 use std::collections::HashMap;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::routing::post;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as AttributeValue;
@@ -18,10 +21,10 @@ use prost::Message;
 use serde_json::{Value, json};
 use support::Instance;
 use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
 
 const SOON: Duration = Duration::from_secs(60);
 const TICKET_TYPE: i64 = 2001;
+const ROLES: [&str; 4] = ["serve", "relay", "process", "project"];
 
 /// A span as the collector got it.
 #[derive(Clone, Debug)]
@@ -39,32 +42,41 @@ struct Span {
 /// A collector: OTLP over HTTP, as far as traces go.
 struct Collector {
     url: String,
+    taken: Taken,
+}
+
+#[derive(Clone, Default)]
+struct Taken {
     spans: Arc<Mutex<Vec<Span>>>,
-    serving: JoinHandle<()>,
+    /// It takes nothing any more, also over connections that are open.
+    is_away: Arc<AtomicBool>,
 }
 
 impl Collector {
     async fn start() -> Collector {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let spans = Arc::new(Mutex::new(Vec::new()));
-        let routes = Router::new().route("/v1/traces", post(take)).with_state(spans.clone());
-        let serving = tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() });
-        Collector { url, spans, serving }
+        let taken = Taken::default();
+        let routes = Router::new().route("/v1/traces", post(take)).with_state(taken.clone());
+        tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() });
+        Collector { url, taken }
     }
 
     fn of_trace(&self, trace: &str) -> Vec<Span> {
-        self.spans.lock().unwrap().iter().filter(|span| span.trace == trace).cloned().collect()
+        self.taken.spans.lock().unwrap().iter().filter(|span| span.trace == trace).cloned().collect()
     }
 }
 
-async fn take(State(spans): State<Arc<Mutex<Vec<Span>>>>, body: Bytes) {
+async fn take(State(taken): State<Taken>, body: Bytes) -> StatusCode {
+    if taken.is_away.load(Ordering::SeqCst) {
+        return StatusCode::SERVICE_UNAVAILABLE;
+    }
     let request = ExportTraceServiceRequest::decode(body).unwrap();
     for resource in request.resource_spans {
         let of_resource = resource.resource.unwrap_or_default().attributes;
         let service = texts(of_resource).remove("service.name").unwrap_or_default();
         for span in resource.scope_spans.into_iter().flat_map(|scope| scope.spans) {
-            spans.lock().unwrap().push(Span {
+            taken.spans.lock().unwrap().push(Span {
                 service: service.clone(),
                 name: span.name,
                 kind: span.kind,
@@ -76,6 +88,7 @@ async fn take(State(spans): State<Arc<Mutex<Vec<Span>>>>, body: Bytes) {
             });
         }
     }
+    StatusCode::OK
 }
 
 fn texts(attributes: Vec<opentelemetry_proto::tonic::common::v1::KeyValue>) -> HashMap<String, String> {
@@ -138,6 +151,8 @@ async fn one_order_is_one_trace_from_the_request_to_the_read_model() {
     assert_eq!(process.attributes["messaging.destination.name"], "order-create");
     assert_eq!(process.attributes["messaging.consumer.group.name"], "ticket-consumer-group-order");
     assert_eq!(process.attributes["messaging.operation.type"], "process");
+    let counted = spans.iter().filter(|span| span.attributes.contains_key("messaging.batch.message_count"));
+    assert_eq!(counted.count(), 0, "no span of this trace is a batch's");
     assert!(process.attributes["messaging.message.id"].len() == 36);
     let named: Vec<String> = spans.iter().map(|span| format!("{span:?}")).collect();
     assert!(!named.iter().any(|span| span.contains("12345")), "no user's content: {named:#?}");
@@ -154,17 +169,27 @@ async fn one_order_is_one_trace_from_the_request_to_the_read_model() {
     assert!(collector.of_trace(unsampled).is_empty());
 
     // A failure is one line, which names the trace.
-    let nothing_on_sale = post_order(&instance, 9_999, &format!("00-{sampled}-00f067aa0ba902b7-01")).await;
-    assert!(nothing_on_sale.status().is_client_error(), "{nothing_on_sale:?}");
-    let refused = |line: &Value| line["message"] == "request refused" && line["route"] == "/v1/orders";
-    let lines = support::eventually("the refusal to be logged", SOON, || {
-        let lines: Vec<Value> = log_lines(&instance).into_iter().filter(refused).collect();
-        (!lines.is_empty()).then_some(lines)
+    let lines_before = log_lines(&instance, "serve").len();
+    let refused = refused_request(&instance, sampled).await;
+    // Once a later one is told, nothing is still to be said of this one.
+    let later = refused_request(&instance, unsampled).await;
+    let lines = support::eventually("both refusals to be logged", SOON, || {
+        let lines = log_lines(&instance, "serve").split_off(lines_before);
+        lines.iter().any(|line| line["request_id"] == *later).then_some(lines)
     });
-    assert_eq!((lines.len(), lines[0]["trace_id"].as_str()), (1, Some(sampled)), "{lines:?}");
+    let is_of_it = |line: &&Value| line.to_string().contains(&refused) || line.to_string().contains(sampled);
+    let of_it: Vec<&Value> = lines.iter().filter(is_of_it).collect();
+    let [line] = of_it[..] else { panic!("{of_it:#?}") };
+    assert_eq!((line["trace_id"].as_str(), line["message"].as_str()), (Some(sampled), Some("request refused")));
+    assert!(lines.iter().all(|line| line["level"] == "INFO"), "nor is it told in other words: {lines:#?}");
 
     // Without the collector everything goes on, with one line of each process.
-    collector.serving.abort();
+    let told = || {
+        let is_told = |line: &Value| line["message"].to_string().contains("the trace collector does not take spans");
+        ROLES.map(|role| log_lines(&instance, role).into_iter().filter(is_told).count())
+    };
+    let told_before = told();
+    collector.taken.is_away.store(true, Ordering::SeqCst);
     for _ in 0..5 {
         let order = client.place(12345, TICKET_TYPE, 1).await;
         client.await_status(&order, &["AWAITING_PAYMENT"], SOON).await;
@@ -175,9 +200,32 @@ async fn one_order_is_one_trace_from_the_request_to_the_read_model() {
         (dropped.parse::<f64>().unwrap() > 0.0).then_some(())
     });
     instance.assert_settled();
-    let told = |line: &Value| line["message"].to_string().contains("the trace collector does not take spans");
-    let lines = log_lines(&instance).into_iter().filter(told).count();
-    assert!((1..=4).contains(&lines), "{lines} lines of four processes");
+    let told_since: Vec<usize> = told().iter().zip(told_before).map(|(now, before)| now - before).collect();
+    assert!(told_since.iter().all(|lines| *lines <= 1) && told_since.contains(&1), "of {ROLES:?}: {told_since:?}");
+}
+
+#[test]
+fn a_role_that_can_t_go_on_says_so_in_one_line_of_the_format_that_is_asked_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let said = |format: &str| {
+        let output = Command::new(support::binary())
+            .args(["relay", "--data-dir", directory.path().to_str().unwrap()])
+            .env("LEDGER__LOG__FORMAT", format)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
+    };
+
+    let json = said("json");
+    let line: Value = serde_json::from_str(&json).unwrap_or_else(|error| panic!("{error}: {json}"));
+    assert_eq!((&line["level"], &line["role"]), (&json!("ERROR"), &json!("relay")), "{json}");
+    assert!(line["error"].as_str().unwrap().contains("LEDGER__DATABASE__URL"), "{json}");
+
+    let text = said("text");
+    assert_eq!(text.lines().count(), 1, "{text}");
+    assert!(text.contains(" ERROR ") && text.contains("LEDGER__DATABASE__URL"), "{text}");
+    assert!(!text.contains('\u{1b}'), "no colours in a file: {text}");
 }
 
 async fn until_all_are_there(collector: &Collector, trace: &str, hops: &[(&str, &str, SpanKind)]) -> Vec<Span> {
@@ -209,6 +257,13 @@ async fn place_within(instance: &Instance, traceparent: &str) -> String {
     answer.json::<Value>().await.unwrap()["orderId"].as_str().unwrap().to_owned()
 }
 
+/// An order for what is not on sale; gives the request's id.
+async fn refused_request(instance: &Instance, trace: &str) -> String {
+    let answer = post_order(instance, 9_999, &format!("00-{trace}-00f067aa0ba902b7-01")).await;
+    assert!(answer.status().is_client_error(), "{answer:?}");
+    answer.headers()["x-request-id"].to_str().unwrap().to_owned()
+}
+
 async fn post_order(instance: &Instance, ticket_type: i64, traceparent: &str) -> reqwest::Response {
     let info = instance.info();
     let body = json!({"userId": 12345, "showId": 1001, "ticketTypeId": ticket_type, "quantity": 1});
@@ -221,9 +276,9 @@ async fn post_order(instance: &Instance, ticket_type: i64, traceparent: &str) ->
     request.send().await.unwrap()
 }
 
-/// What all processes have logged, as JSON; what is written at this moment is left out.
-fn log_lines(instance: &Instance) -> Vec<Value> {
-    let logs = std::fs::read_dir(instance.data_dir().join("logs")).unwrap().flatten();
-    let texts = logs.map(|log| std::fs::read_to_string(log.path()).unwrap_or_default());
-    texts.flat_map(|text| text.lines().flat_map(serde_json::from_str).collect::<Vec<Value>>()).collect()
+/// What a role has logged, each line of it JSON; one that is being written at this moment is left out.
+fn log_lines(instance: &Instance, role: &str) -> Vec<Value> {
+    let text = std::fs::read_to_string(instance.data_dir().join(format!("logs/{role}.log"))).unwrap();
+    let read = |line: &str| serde_json::from_str(line).unwrap_or_else(|error| panic!("{role}: {error}: {line}"));
+    text.split_inclusive('\n').filter(|line| line.ends_with('\n')).map(read).collect()
 }

@@ -85,9 +85,9 @@ pub(crate) async fn receive(
 /// Somebody who knows the secret reports what does not fit: a person must look at it, and the payment stays open.
 fn counted(problem: Problem, payment_id: &str) -> Problem {
     match problem.code() {
-        code @ ("wrong_amount" | "wrong_order") => {
+        "wrong_amount" | "wrong_order" => {
             count("mismatch");
-            tracing::error!(payment_id, code, "a payment callback does not fit its payment");
+            return problem.caused_by(format!("the callback does not fit payment {payment_id}")).alarming();
         }
         "payment_not_found" => count("unknown_payment"),
         _ if problem.status().is_client_error() => count("malformed"),

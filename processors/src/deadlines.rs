@@ -197,11 +197,22 @@ impl Task {
 
     async fn run(&mut self, shutdown: &CancellationToken) {
         let poll_interval = Duration::from_millis(self.actor.0.config.poll_interval_ms);
+        let mut is_failing = false;
         while !shutdown.is_cancelled() {
             match self.step().await {
-                Ok(report) if report.done > 0 => continue,
-                Ok(_) => {}
-                Err(error) => tracing::warn!(%error, task = self.lease_name, "deadlines wait for the database"),
+                Ok(report) => {
+                    if std::mem::take(&mut is_failing) {
+                        tracing::info!(task = self.lease_name, "deadlines are acted on again");
+                    }
+                    if report.done > 0 {
+                        continue;
+                    }
+                }
+                Err(error) => {
+                    if !std::mem::replace(&mut is_failing, true) {
+                        tracing::warn!(%error, task = self.lease_name, "deadlines wait for the database");
+                    }
+                }
             }
             tokio::select! {
                 () = shutdown.cancelled() => {}

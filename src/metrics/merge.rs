@@ -34,21 +34,32 @@ pub fn merge(texts: &[String]) -> String {
     merged
 }
 
+/// A summary's quantiles come and go like gauges.
+fn only_grows(kind: &str, series: &str) -> bool {
+    kind != "gauge" && !(kind == "summary" && series.contains("quantile="))
+}
+
 /// What only grows.
 pub fn without_gauges(text: &str) -> String {
-    let mut is_gauge = false;
+    let mut kind = "untyped";
     let mut kept = String::new();
     for line in text.lines() {
-        if let Some((_, kind)) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' ')) {
-            is_gauge = kind == "gauge";
+        if let Some((_, of_family)) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' ')) {
+            kind = of_family;
         }
         // What a family is for stands before its kind.
-        if !is_gauge || line.starts_with("# HELP ") {
+        if only_grows(kind, line) || line.starts_with("# HELP ") {
             kept.push_str(line);
             kept.push('\n');
         }
     }
     kept
+}
+
+/// Whether anything counts less than before: it does so in another process. Both texts are without gauges.
+pub fn has_fallen(before: &str, now: &str) -> bool {
+    let before: HashMap<&str, f64> = before.lines().filter_map(sample).collect();
+    now.lines().filter_map(sample).any(|(series, value)| before.get(series).is_some_and(|before| value < *before))
 }
 
 fn read(text: &str, families: &mut BTreeMap<String, Family>) {
@@ -80,15 +91,15 @@ fn sample(line: &str) -> Option<(&str, f64)> {
 }
 
 fn add(family: &mut Family, series: &str, value: f64) {
-    let is_gauge = family.kind.as_deref() == Some("gauge");
+    let only_grows = only_grows(family.kind.as_deref().unwrap_or("untyped"), series);
     match family.values.get_mut(series) {
         None => {
             family.order.push(series.to_owned());
             family.values.insert(series.to_owned(), value);
         }
+        Some(known) if only_grows => *known += value,
         // f64::max prefers the number over NaN.
-        Some(known) if is_gauge => *known = known.max(value),
-        Some(known) => *known += value,
+        Some(known) => *known = known.max(value),
     }
 }
 
@@ -119,6 +130,16 @@ mod tests {
             without_gauges(text),
             "# HELP lag Behind\n# HELP sent_total Sent\n# TYPE sent_total counter\nsent_total 7\n"
         );
+    }
+
+    #[test]
+    fn of_two_quantiles_the_larger_is_shown_and_no_sum() {
+        let text = "# TYPE n summary\nn{quantile=\"0.5\"} 3\nn_sum 12\nn_count 4\n".to_owned();
+        assert_eq!(
+            merge(&[text.clone(), text.replace(" 3", " 5")]),
+            "# TYPE n summary\nn{quantile=\"0.5\"} 5\nn_sum 24\nn_count 8\n"
+        );
+        assert!(!has_fallen(&without_gauges(&text), &without_gauges(&text.replace(" 3", " 1"))));
     }
 
     #[test]

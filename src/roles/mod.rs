@@ -20,9 +20,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::commands::{broker, pool, runtime};
 use crate::config::Config;
-use crate::exit::Outcome;
-use crate::metrics;
+use crate::exit::{Failure, Outcome};
 use crate::traces::Traces;
+use crate::{logging, metrics};
 
 /// What every role works with.
 struct Environment {
@@ -39,22 +39,33 @@ where
     F: FnOnce(Environment) -> Work,
     Work: Future<Output = anyhow::Result<()>>,
 {
-    runtime()?.block_on(async {
-        let shutdown = CancellationToken::new();
-        cancel_on_signal(shutdown.clone())?;
-        let metrics = metrics::install(&config)?;
-        let traces = Traces::start(&config.tracing, role)?;
-        let pool = pool(&config).await?;
-        let broker = broker(&config)?;
-        let environment = Environment { config, pool, broker: broker.clone(), metrics, shutdown };
-        let outcome = work(environment).await;
-        broker.close().await;
-        if let Some(traces) = traces {
-            traces.finish().await;
-        }
-        outcome
-    })?;
-    Ok(())
+    logging::take_panics();
+    let outcome =
+        runtime().map_err(Into::into).and_then(|runtime| runtime.block_on(connect_and_run(config, role, work)));
+    outcome.map_err(|error| {
+        tracing::error!(role, error = format!("{error:#}"), "the role can't go on");
+        Failure::Told
+    })
+}
+
+async fn connect_and_run<F, Work>(config: Config, role: &str, work: F) -> anyhow::Result<()>
+where
+    F: FnOnce(Environment) -> Work,
+    Work: Future<Output = anyhow::Result<()>>,
+{
+    let shutdown = CancellationToken::new();
+    cancel_on_signal(shutdown.clone())?;
+    let metrics = metrics::install(&config)?;
+    let traces = Traces::start(&config.tracing, role)?;
+    let pool = pool(&config).await?;
+    let broker = broker(&config)?;
+    let environment = Environment { config, pool, broker: broker.clone(), metrics, shutdown };
+    let outcome = work(environment).await;
+    broker.close().await;
+    if let Some(traces) = traces {
+        traces.finish().await;
+    }
+    outcome
 }
 
 pub fn cancel_on_signal(shutdown: CancellationToken) -> anyhow::Result<()> {

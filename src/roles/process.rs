@@ -162,10 +162,13 @@ async fn keep_house(pool: sqlx::PgPool, config: Config, shutdown: CancellationTo
     let inbox_retention = Duration::from_secs(config.ledger.inbox_retention_seconds);
     let dead_letter_retention = Duration::from_secs(config.consumer.dead_letter_retention_seconds);
     let sample_retention = Duration::from_secs(config.rollout.sample_retention_seconds);
-    let retention = |scope_prefix: &str, keep_for| KeyRetention { scope_prefix: scope_prefix.to_owned(), keep_for };
+    let retention = |scope_prefix: &str, keep_for| KeyRetention {
+        scope_prefix: scope_prefix.to_owned(),
+        keep_for,
+        except: Vec::new(),
+    };
     let retentions = [
         retention(IDEMPOTENCY_SCOPE_PREFIX, Duration::from_secs(config.ledger.idempotency_retention_seconds)),
-        retention(INBOX_SCOPE_PREFIX, inbox_retention),
         retention(WEBHOOK_SCOPE_PREFIX, inbox_retention),
     ];
     loop {
@@ -175,6 +178,9 @@ async fn keep_house(pool: sqlx::PgPool, config: Config, shutdown: CancellationTo
         }
         if let Err(error) = housekeeping::forget_old_keys(&pool, &retentions).await {
             tracing::warn!(%error, "old keys stay for now");
+        }
+        if let Err(error) = forget_old_inbox_keys(&pool, inbox_retention).await {
+            tracing::warn!(%error, "old inbox keys stay for now");
         }
         if let Err(error) = rollout::forget_older_than(&pool, sample_retention, FORGOTTEN_AT_ONCE).await {
             tracing::warn!(%error, "old samples of the rollout stay for now");
@@ -192,6 +198,12 @@ async fn keep_house(pool: sqlx::PgPool, config: Config, shutdown: CancellationTo
             tracing::warn!(%error, "old records of told results stay for now");
         }
     }
+}
+
+async fn forget_old_inbox_keys(pool: &sqlx::PgPool, keep_for: Duration) -> anyhow::Result<u64> {
+    let retention =
+        KeyRetention { scope_prefix: INBOX_SCOPE_PREFIX.to_owned(), keep_for, except: inbox::needed_keys(pool).await? };
+    Ok(housekeeping::forget_old_keys(pool, &[retention]).await?)
 }
 
 #[cfg(test)]

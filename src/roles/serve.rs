@@ -9,10 +9,12 @@ use api::{ApiConfig, ApiParts, ApiState, ConsumerGroup, MetricsText, RateLimit};
 use domain::Mode;
 use event_store::Ledger;
 use messaging::{Topic, consumer_group};
+use outbox_relay::RelayConfig;
 use processors::provider::PaymentProvider;
 use processors::sandbox::{self, Sandbox, SandboxConfig};
 use rollout::{InstanceMode, Rollout, RolloutConfig, SampleConfig, Thresholds};
 use tokio::net::TcpListener;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::parts::{processor_parts, redrive_handlers, stock_cache};
 use super::payment::{callback_secret, provider, provider_api_key, result_callback_hosts};
@@ -35,6 +37,7 @@ async fn serve(environment: Environment) -> anyhow::Result<()> {
         .await
         .with_context(|| format!("cannot listen on {listen}: set LEDGER__HTTP__LISTEN to a free address"))?;
     let ledger = Ledger::start(environment.pool.clone(), ledger_config(config)).await?;
+    let _outbox_lag = report_outbox_lag(&environment);
     let (rollout, watcher) = rollout::start(environment.pool.clone(), rollout_config(config)).await?;
     let state = ApiState::new(parts(&environment, ledger.clone(), rollout).await?, api_config(config)?)?;
     let watching = tokio::spawn(watcher.run(environment.shutdown.clone()));
@@ -53,6 +56,12 @@ async fn serve(environment: Environment) -> anyhow::Result<()> {
     watching.await?;
     ledger.close().await;
     Ok(())
+}
+
+/// The relay shows the same: where it hangs or is gone, somebody must still tell what waits for it.
+fn report_outbox_lag(environment: &Environment) -> AbortOnDropHandle<()> {
+    let every = Duration::from_millis(RelayConfig::default().lag_interval_ms);
+    AbortOnDropHandle::new(tokio::spawn(outbox_relay::lag::report(environment.pool.clone(), every)))
 }
 
 async fn parts(environment: &Environment, ledger: Ledger, rollout: Rollout) -> anyhow::Result<ApiParts> {
@@ -98,6 +107,7 @@ fn api_config(config: &Config) -> anyhow::Result<ApiConfig> {
         rate_limit: rate_limit(config),
         max_update_streams: config.http.max_update_streams,
         update_heartbeat_ms: config.http.update_heartbeat_ms,
+        max_past_events: i64::try_from(config.http.max_past_events).unwrap_or(i64::MAX),
         history_interval: Duration::from_secs(config.metrics.history_interval_seconds),
         saga_stuck_after_seconds: config.saga.stuck_after_seconds,
         max_quantity: config.order.max_quantity,

@@ -6,9 +6,11 @@ use std::time::{Duration, Instant};
 
 use messaging::{Broker, OutgoingMessage};
 use rocketmq::{RocketMqBroker, RocketMqConfig};
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::prometheus::{POLL_INTERVAL, Prometheus, is_installed};
+use crate::support::provider::callback;
 use crate::support::{Client, Instance, signal};
 use crate::{dashboard, metrics_in, rules, runbook, text};
 
@@ -43,23 +45,26 @@ async fn every_query_has_data_and_alerts_fire_when_and_only_when_something_is_wr
     orders_of_every_kind(&client).await;
     every_query_has_data(&prometheus).await;
     the_broker_is_measured(&prometheus).await;
-    await_firing(&prometheus, &[]).await;
+    await_silence(&prometheus).await;
     tokio::task::block_in_place(|| runbook::run_all(&instance));
-    await_firing(&prometheus, &[]).await;
+    await_silence(&prometheus).await;
 
     a_stopped_consumer_has_a_backlog(&instance, &client, &prometheus).await;
+    a_relay_that_hangs_hides_no_outbox(&instance, &client, &prometheus).await;
     a_broker_that_hangs_is_down_and_hides_the_lag(&instance, &prometheus).await;
-    poisoned_messages_are_told(&instance, &prometheus).await;
+    a_report_that_does_not_fit_is_told(&instance, &client, &prometheus).await;
+    poisoned_messages_are_told(&instance, &client, &prometheus).await;
 }
 
-/// The rules as they are, but for their patience and what a test would take long to pile up.
+/// The rules as they are, but for their patience, how long they remember, and what a test would take long to pile up.
 fn hasty_rules() -> String {
     let rules = text("prometheus/rules.yml");
     let lines = rules.lines().map(|line| match line.trim_start().starts_with("for: ") {
         true => "        for: 0s".to_owned(),
         false => line.replace("_backlog_messages > 1000", &format!("_backlog_messages > {BACKLOG}")),
     });
-    lines.collect::<Vec<_>>().join("\n")
+    let rules = lines.collect::<Vec<_>>().join("\n");
+    ["[2m]", "[5m]", "[30m]"].iter().fold(rules, |rules, window| rules.replace(window, "[1m]"))
 }
 
 async fn every_name_is_served(client: &Client) {
@@ -137,21 +142,53 @@ async fn a_stopped_consumer_has_a_backlog(instance: &Instance, client: &Client, 
     for buyer in 0..=BACKLOG as i64 {
         client.in_mode("async").place(100 + buyer, TICKET_TYPE, 1).await;
     }
-    await_firing(prometheus, &["MessageBacklog"]).await;
+    // Nobody of its groups is seen to live.
+    await_only(prometheus, &["MessageBacklog"], &["ConsumerDown"]).await;
     signal(process, libc::SIGCONT);
-    await_firing(prometheus, &[]).await;
+    await_silence(prometheus).await;
+}
+
+async fn a_relay_that_hangs_hides_no_outbox(instance: &Instance, client: &Client, prometheus: &Prometheus) {
+    let relay = instance.pid("relay");
+    signal(relay, libc::SIGSTOP);
+    for buyer in 0..=BACKLOG as i64 {
+        client.in_mode("async").place(200 + buyer, TICKET_TYPE, 1).await;
+    }
+    let consequences = ["LagUnknown", "RelayNotSending", "RolloutFallback"];
+    await_only(prometheus, &["MessageBacklog", "OutboxAge", "RelayWithoutLease"], &consequences).await;
+    signal(relay, libc::SIGCONT);
+    await_silence(prometheus).await;
 }
 
 /// It hangs, so that nobody brings it back.
 async fn a_broker_that_hangs_is_down_and_hides_the_lag(instance: &Instance, prometheus: &Prometheus) {
     let broker = instance.pid("rocketmq");
     signal(broker, libc::SIGSTOP);
-    await_firing(prometheus, &["BrokerDown", "LagUnknown"]).await;
+    let consequences = ["CircuitOpen", "ConsumerDown", "RolloutFallback"];
+    await_only(prometheus, &["BrokerDown", "LagUnknown"], &consequences).await;
     signal(broker, libc::SIGCONT);
-    await_firing(prometheus, &[]).await;
+    await_silence(prometheus).await;
 }
 
-async fn poisoned_messages_are_told(instance: &Instance, prometheus: &Prometheus) {
+async fn a_report_that_does_not_fit_is_told(instance: &Instance, client: &Client, prometheus: &Prometheus) {
+    let order = client.in_mode("sync").place(1, TICKET_TYPE, 1).await;
+    let payment = client.pay(&order, "SANDBOX_SILENT").await.body["paymentId"].clone();
+    let report = |amount: &Value| json!({"paymentId": payment, "orderId": order, "amount": amount});
+    assert_eq!(callback(instance, &report(&json!(0.01)), "SUCCEEDED").await, 422);
+    await_only(prometheus, &["PaymentMismatch"], &[]).await;
+    let log = std::fs::read_to_string(instance.data_dir().join("logs/serve.log")).unwrap();
+    let payment_id = payment.as_str().unwrap();
+    let lines: Vec<&str> = log.lines().filter(|line| line.contains(payment_id)).collect();
+    let [line] = lines[..] else { panic!("{lines:#?}") };
+    assert!(line.contains("ERROR") && line.contains("wrong_amount"), "{line}");
+
+    let amount = client.get(&format!("/v1/orders/{order}")).await.body["totalAmount"].clone();
+    assert_eq!(callback(instance, &report(&amount), "SUCCEEDED").await, 204);
+    client.await_status(&order, &["CONFIRMED"], SOON).await;
+    await_silence(prometheus).await;
+}
+
+async fn poisoned_messages_are_told(instance: &Instance, client: &Client, prometheus: &Prometheus) {
     let name_server = instance.info()["name_server"].as_str().unwrap().to_owned();
     let broker = RocketMqBroker::connect(RocketMqConfig { name_server, ..RocketMqConfig::default() }).unwrap();
     let producer = broker.producer().await.unwrap();
@@ -159,7 +196,10 @@ async fn poisoned_messages_are_told(instance: &Instance, prometheus: &Prometheus
     producer.send("order-create", 0, &poison).await.unwrap();
     producer.close().await;
     broker.close().await;
-    await_firing(prometheus, &["DeadLetters", "ConsumeFailureRate"]).await;
+    await_only(prometheus, &["DeadLetters", "ConsumeFailureRate"], &[]).await;
+    let letters = client.get("/v1/admin/dead-letters").await.body;
+    let letter = letters["items"][0]["id"].as_i64().unwrap_or_else(|| panic!("{letters}"));
+    tokio::task::block_in_place(|| runbook::run_on_dead_letter(instance, letter));
 }
 
 fn poison(number: usize) -> OutgoingMessage {
@@ -173,20 +213,23 @@ fn poison(number: usize) -> OutgoingMessage {
     }
 }
 
-/// Until these fire; until none does where none is named.
-async fn await_firing(prometheus: &Prometheus, wanted: &[&str]) {
+/// Until none does.
+async fn await_silence(prometheus: &Prometheus) {
+    await_only(prometheus, &[], &[]).await;
+}
+
+/// Until these fire, and nothing else but what may follow from the same cause.
+async fn await_only(prometheus: &Prometheus, wanted: &[&str], consequences: &[&str]) {
     let since = Instant::now();
     loop {
         let mut firing = prometheus.firing().await;
         firing.retain(|alert| !OF_THE_MACHINE.contains(&alert.as_str()));
-        let is_so = match wanted {
-            [] => firing.is_empty(),
-            _ => wanted.iter().all(|alert| firing.iter().any(|firing| firing == alert)),
-        };
-        if is_so {
+        let is_wanted = wanted.iter().all(|alert| firing.iter().any(|firing| firing == alert));
+        let is_known = |alert: &String| wanted.iter().chain(consequences).any(|known| known == alert);
+        if is_wanted && firing.iter().all(is_known) {
             return;
         }
-        assert!(since.elapsed() < SOON, "{firing:?} fire, wanted {wanted:?}");
+        assert!(since.elapsed() < SOON, "{firing:?} fire, wanted {wanted:?} and at most {consequences:?}");
         tokio::time::sleep(POLL_INTERVAL).await;
     }
 }

@@ -7,8 +7,14 @@ use crate::support::{Instance, binary, eventually};
 use crate::text;
 
 /// Blocks that are not run: they need an outage, another machine, or an order that hangs.
-const MAX_BLOCKS_NOT_RUN: usize = 12;
+const MAX_BLOCKS_NOT_RUN: usize = 10;
 const SOON: Duration = Duration::from_secs(60);
+/// What a command found may be overlooked by `|| true`, but not that there is no such command or file: exit code 2 ends all.
+const NO_USAGE_ERRORS: &str = r#"
+checked() { local code=0; command "$@" || code=$?; [ "$code" != 2 ] || kill "$$"; return "$code"; }
+order-ledger() { checked order-ledger "$@"; }
+grep() { checked grep "$@"; }
+"#;
 
 pub struct Section {
     /// The alert's name.
@@ -37,20 +43,33 @@ fn every_page_says_what_it_means_where_to_look_and_how_to_mend_it() {
 
 /// Runs every command of the runbook, in order.
 pub fn run_all(instance: &Instance) {
-    let book = text("RUNBOOK.md");
-    let setup = blocks(&book, "sh setup").concat();
-    let commands = blocks(&book, "sh run");
+    let commands = blocks(&text("RUNBOOK.md"), "sh run");
     assert!(commands.len() > 30, "only {} blocks", commands.len());
     for block in commands {
         await_all_roles(instance);
-        let script = format!("{setup}\n{block}")
-            .replace("./.ledger", instance.data_dir().to_str().unwrap())
-            .replace("http://127.0.0.1:8080", &format!("http://{}", instance.listen));
-        let output = bash(&script);
-        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-        assert!(output.status.success(), "{block}\n{said}\n{}", instance.log());
+        run(instance, &block);
     }
     await_all_roles(instance);
+}
+
+/// Runs what needs a dead letter, on this one.
+pub fn run_on_dead_letter(instance: &Instance, id: i64) {
+    let commands = blocks(&text("RUNBOOK.md"), "sh run poisoned");
+    assert!(!commands.is_empty());
+    for block in commands {
+        assert!(block.contains(" 12"), "{block}");
+        run(instance, &block.replace(" 12", &format!(" {id}")));
+    }
+}
+
+fn run(instance: &Instance, block: &str) {
+    let setup = blocks(&text("RUNBOOK.md"), "sh setup").concat();
+    let script = format!("{NO_USAGE_ERRORS}\n{setup}\n{block}")
+        .replace("./.ledger", instance.data_dir().to_str().unwrap())
+        .replace("http://127.0.0.1:8080", &format!("http://{}", instance.listen));
+    let output = bash(&script);
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert!(output.status.success(), "{block}\n{said}\n{}", instance.log());
 }
 
 fn blocks(book: &str, kind: &str) -> Vec<String> {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use metrics_exporter_prometheus::PrometheusBuilder;
 use projections::{Checkpoints, OrderView, Projector, ProjectorConfig};
 use serde_json::json;
 
@@ -173,4 +174,22 @@ async fn a_request_that_takes_too_long_is_answered() {
     let answer = api.call(get("/v1/orders?waitFor=1000000&timeoutMs=10000").user(USER)).await;
     assert_eq!(answer.problem(), (503, "request_timeout", ""));
     assert!(started.elapsed() < Duration::from_secs(5));
+}
+
+#[tokio::test]
+async fn a_list_that_did_not_wait_long_enough_counts_as_the_callers_doing() {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let _counting = metrics::set_default_local_recorder(&recorder);
+    let api = TestApi::start().await;
+    for _ in 0..3 {
+        let answer = api.call(get("/v1/orders?waitFor=9000000000&timeoutMs=1").user(USER)).await;
+        assert_eq!(answer.problem(), (503, "not_yet_visible", "waitFor"));
+    }
+    let text = recorder.handle().render();
+    let series = |outcome| {
+        let labels = format!("method=\"GET\",route=\"/v1/orders\",outcome=\"{outcome}\"");
+        format!("ledger_http_requests_total{{{labels}}}")
+    };
+    assert!(text.contains(&format!("{} 3\n", series("refused"))), "{text}");
+    assert!(!text.contains(&series("failed")), "{text}");
 }

@@ -13,6 +13,7 @@ mod lifecycle;
 mod mailing;
 mod notifying;
 mod order_of_messages;
+mod outage;
 mod paying;
 mod receiver;
 mod redis_server;
