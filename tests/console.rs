@@ -5,96 +5,62 @@
 
 mod support;
 
+#[path = "console/browsing.rs"]
+mod browsing;
 #[path = "console/scene.rs"]
 mod scene;
+#[path = "console/stage.rs"]
+mod stage;
+#[path = "console/trouble.rs"]
+mod trouble;
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use api::auth::Role;
-use scene::Scene;
+use scene::{Page, Scene};
 use serde_json::json;
+use stage::{DOCS, ENTER, TAB, assert_nothing_went_wrong, enter, keep_picture, look_at, prefer, show, sign_in};
 use support::axe::Axe;
 use support::browser::Browser;
 
 /// Each width with each theme and each language, and both themes with each language: more would show nothing else.
 const WAYS: [(u32, &str, &str); 4] =
     [(390, "light", "en"), (390, "dark", "zh"), (1_440, "dark", "en"), (1_440, "light", "zh")];
-/// Not a page of the console, but of the same style.
-const DOCS: &str = "docs";
-const TAB: u32 = 9;
-const ENTER: u32 = 13;
-
-/// Shows a page, and waits until it has what it shows.
-async fn show(browser: &Browser, page: &str) {
-    if page == DOCS {
-        browser.open("/docs").await;
-        browser.until("the calls", "return document.querySelectorAll('.operation').length > 10").await;
-        return;
-    }
-    // Another query makes it a new document, so that nothing is left of the page before.
-    browser.open(&format!("/console?page={}#/{page}", uuid::Uuid::new_v4().simple())).await;
-    browser.until(page, LOADED).await;
-}
-
-/// Live, and neither a placeholder nor a chart that is still to come.
-const LOADED: &str = "return document.querySelector('.connection.ok') !== null && document.querySelector('h1') !== null \
-     && document.querySelector('.skeleton') === null \
-     && [...document.querySelectorAll('.chart-picture')].every((one) => one.childElementCount > 0)";
-
-async fn sign_in(browser: &Browser, token: &str) {
-    browser.open("/console").await;
-    browser.fill("#token", token).await;
-    browser.press("Tab", TAB).await;
-    browser.click("Sign in").await;
-    browser.until("the overview", LOADED).await;
-}
-
-async fn prefer(browser: &Browser, theme: &str, language: &str) {
-    let script = "localStorage.setItem('order-ledger.theme', arguments[0]); \
-         localStorage.setItem('order-ledger.language', arguments[1])";
-    browser.script(script, vec![json!(theme), json!(language)]).await;
-}
-
-/// Keeps a picture, where somebody wants to look at it.
-async fn keep_picture(browser: &Browser, name: &str, width_px: u32) {
-    let Some(directory) = std::env::var_os("LEDGER_TEST_SCREENSHOTS").map(PathBuf::from) else { return };
-    std::fs::create_dir_all(&directory).unwrap();
-    let name = name.replace(|c: char| !c.is_ascii_alphanumeric(), "_");
-    std::fs::write(directory.join(format!("{name}.png")), browser.screenshot(width_px).await).unwrap();
-}
-
-async fn assert_nothing_went_wrong(browser: &Browser, where_it_is: &str) {
-    let errors = browser.console_errors().await;
-    assert!(errors.is_empty(), "{where_it_is}: {errors:#?}");
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_page_is_shown_in_both_languages_themes_and_widths_and_asks_nobody_else() {
     let scene = Scene::start().await;
     let Some(browser) = Browser::start_if_available(scene.address()).await else { return };
     let axe = Axe::fetch_if_available();
-    sign_in(&browser, &scene.token(Role::Operator)).await;
+    browser.open("/console").await;
     for (width_px, theme, language) in WAYS {
+        let way = format!("{width_px} {theme} {language}");
+        let look = async |what: &str| {
+            let what = format!("{what} {way}");
+            let tag = if language == "zh" { "zh-CN" } else { "en" };
+            assert_eq!(browser.script("return document.documentElement.lang", vec![]).await, tag, "{what}");
+            // Axe takes its time: each width, theme and language is judged without this one.
+            let judge = axe.as_ref().filter(|_| (width_px, language) != (390, "zh"));
+            look_at(&browser, judge, scene.address(), width_px, &what).await;
+        };
         browser.set_width(width_px).await;
         prefer(&browser, theme, language).await;
-        for page in scene.pages().into_iter().chain([DOCS.to_owned()]) {
-            let way = format!("{page} {width_px} {theme} {language}");
-            show(&browser, &page).await;
-            let too_wide = "return document.documentElement.scrollWidth > document.documentElement.clientWidth";
-            assert_eq!(browser.script(too_wide, vec![]).await, json!(false), "{way} scrolls sideways");
-            let tag = if language == "zh" { "zh-CN" } else { "en" };
-            assert_eq!(browser.script("return document.documentElement.lang", vec![]).await, tag, "{way}");
-            let foreign = browser.requested().await.into_iter().find(|url| !url.starts_with(scene.address()));
-            assert_eq!(foreign, None, "{way} asks somebody else");
-            // Both widths and languages have the same structure; colours and layout do not.
-            if let Some(axe) = axe.as_ref().filter(|_| language == "en") {
-                let findings = axe.findings(&browser).await;
-                assert!(findings.is_empty(), "{way}: {findings:#?}");
-            }
-            keep_picture(&browser, &way, width_px).await;
-            assert_nothing_went_wrong(&browser, &way).await;
+        browser.script("sessionStorage.clear()", vec![]).await;
+        browser.open("/console?signed-out").await;
+        browser.find("#token").await;
+        look("sign-in").await;
+        sign_in(&browser, &scene.token(Role::Operator)).await;
+        for Page { path, shows } in scene.pages() {
+            show(&browser, &path).await;
+            browser.until_text(&shows).await;
+            look(&path).await;
         }
+        browser.script("location.hash = '#/rollout'", vec![]).await;
+        browser.click_on("form.stack button.primary").await;
+        browser.find("dialog[open]").await;
+        look("a dialog").await;
+        show(&browser, DOCS).await;
+        look(DOCS).await;
     }
     browser.close().await;
 }
@@ -149,15 +115,26 @@ async fn who_is_signed_in_sees_what_their_role_may_until_the_token_ends() {
     sign_in(&browser, &scene.token(Role::Auditor)).await;
     browser.until_text("Read-only").await;
     show(&browser, "projections").await;
-    let buttons = "return [...document.querySelectorAll('main button')].every((one) => one.disabled && one.title.includes('look'))";
-    assert_eq!(browser.script(buttons, vec![]).await, json!(true), "an auditor's buttons do nothing and say why");
+    browser.until_text("notifications").await;
+    let all = "return document.querySelectorAll('main button').length";
+    let mute = "return [...document.querySelectorAll('main button')].filter((one) => one.disabled && one.title.includes('look')).length";
+    let (all, mute) = (browser.script(all, vec![]).await, browser.script(mute, vec![]).await);
+    assert!(all.as_u64() >= Some(8), "two for each of the projections: {all}");
+    assert_eq!(all, mute, "an auditor's buttons do nothing and say why");
     let status = "const done = arguments[arguments.length - 1]; \
          const headers = {authorization: `Bearer ${sessionStorage.getItem('order-ledger.token')}`}; \
          fetch('/v1/admin/projections/orders/rebuild', {method: 'POST', headers}).then((answer) => done(answer.status))";
     assert_eq!(browser.page.execute_async(status, vec![]).await.unwrap(), json!(403), "and the server refuses anyway");
 
+    show(&browser, "rollout").await;
+    browser.find("input[name=asyncPercent]").await;
+    browser.script("document.querySelector('input[name=asyncPercent]').focus()", vec![]).await;
+    browser.press("Enter", ENTER).await;
+    let asked = browser.script("return document.querySelector('dialog') !== null", vec![]).await;
+    assert_eq!(asked, json!(false), "nor does Enter in a field");
+
     browser.click("Sign out").await;
-    sign_in(&browser, &scene.token_for(Role::Operator, Duration::from_secs(15))).await;
+    enter(&browser, &scene.token_for(Role::Operator, Duration::from_secs(15))).await;
     browser.until_text("Your token has expired. Sign in with a new one.").await;
     assert_eq!(browser.script("return sessionStorage.length", vec![]).await, json!(0), "the token is forgotten");
     browser.close().await;

@@ -48,9 +48,16 @@ pub struct Caller {
     user_id: UserId,
     roles: Vec<Role>,
     groups: Vec<String>,
+    taken_until_seconds: i64,
 }
 
 impl Caller {
+    /// How long the token they sent is still taken. What is answered for longer than that has to end then.
+    pub fn remaining(&self) -> Duration {
+        let remaining_ms = self.taken_until_seconds.saturating_mul(1_000).saturating_sub(Utc::now().timestamp_millis());
+        Duration::from_millis(u64::try_from(remaining_ms).unwrap_or(0))
+    }
+
     /// The user the token was made for.
     pub fn user_id(&self) -> UserId {
         self.user_id
@@ -68,7 +75,12 @@ impl Caller {
 
     /// Their own things, or everybody's for those who run or check the shop.
     pub fn may_see(&self, owner: UserId) -> bool {
-        self.user_id == owner || self.has_any(&[Role::Operator, Role::Auditor, Role::Admin])
+        self.user_id == owner || self.is_staff()
+    }
+
+    /// Whether they run the shop.
+    pub fn is_staff(&self) -> bool {
+        self.has_any(&[Role::Operator, Role::Auditor, Role::Admin])
     }
 
     /// Phone and e-mail are for their owner; running the shop is no reason to read them.
@@ -169,7 +181,8 @@ pub fn read_token(key: &TokenKey, token: &str) -> Result<Caller, TokenError> {
         .claims;
     let user_id = claims.sub.parse().ok().and_then(|id| UserId::new(id).ok()).ok_or(TokenError::Invalid)?;
     let roles = claims.roles.iter().filter_map(|name| Role::parse(name)).collect();
-    Ok(Caller { user_id, roles, groups: claims.groups })
+    let taken_until_seconds = claims.exp.saturating_add_unsigned(CLOCK_SKEW_SECONDS);
+    Ok(Caller { user_id, roles, groups: claims.groups, taken_until_seconds })
 }
 
 const CLOCK_SKEW_SECONDS: u64 = 5;

@@ -8,6 +8,7 @@ mod answer;
 pub mod auth;
 mod cancellation;
 mod contacts;
+mod event_stream;
 mod extract;
 mod fields;
 mod health;

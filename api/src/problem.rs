@@ -18,6 +18,7 @@ pub struct Problem {
     about: Option<Box<About>>,
     retry_after_seconds: Option<u32>,
     cause: Option<String>,
+    is_alarming: bool,
 }
 
 /// The order or payment a problem is about.
@@ -70,12 +71,23 @@ pub(crate) struct Failure {
     pub field: Option<String>,
     /// Never sent to the caller.
     pub cause: Option<String>,
+    /// A person must look at it, whatever its status.
+    pub is_alarming: bool,
 }
 
 impl Problem {
     /// A problem of this status; `code` is stable, `detail` is for people.
     pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, code, detail: detail.into(), field: None, about: None, retry_after_seconds: None, cause: None }
+        Self {
+            status,
+            code,
+            detail: detail.into(),
+            field: None,
+            about: None,
+            retry_after_seconds: None,
+            cause: None,
+            is_alarming: false,
+        }
     }
 
     /// Names the field, parameter or header that is wrong.
@@ -107,6 +119,12 @@ impl Problem {
     /// What the log should say and the caller must not see.
     pub fn caused_by(mut self, cause: impl std::fmt::Display) -> Self {
         self.cause = Some(cause.to_string());
+        self
+    }
+
+    /// Has the log tell it as an error, though the caller is refused.
+    pub fn alarming(mut self) -> Self {
+        self.is_alarming = true;
         self
     }
 
@@ -211,7 +229,8 @@ impl IntoResponse for Problem {
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        response.extensions_mut().insert(Failure { code: self.code, field: self.field, cause: self.cause });
+        let Self { code, field, cause, is_alarming, .. } = self;
+        response.extensions_mut().insert(Failure { code, field, cause, is_alarming });
         response
     }
 }

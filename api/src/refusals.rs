@@ -97,6 +97,7 @@ impl From<ProjectionError> for Problem {
             ProjectionError::NoPreviousVersion { .. } => {
                 Self::new(StatusCode::CONFLICT, "no_previous_version", error.to_string())
             }
+            ProjectionError::SwapWithheld { .. } => Self::unavailable("swap_withheld", error.to_string()),
             ProjectionError::BadCursor => Self::invalid_value("after", "not a cursor of this list"),
             ProjectionError::Database(cause) => database_away(cause),
             ProjectionError::Store(cause) => cause.into(),

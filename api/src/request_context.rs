@@ -106,7 +106,7 @@ impl FailedRequest<'_> {
         let request_id = &self.context.request_id;
         let trace_id = span::trace_id(self.context.traceparent.as_deref());
         let route = self.route.as_deref().unwrap_or("unknown");
-        let Failure { code, field, cause } = self.failure;
+        let Failure { code, field, cause, is_alarming } = self.failure;
         let (method, field, cause) = (self.method, field.as_deref(), cause.as_deref());
         let duration_ms = self.started.elapsed().as_millis();
         macro_rules! line {
@@ -117,6 +117,7 @@ impl FailedRequest<'_> {
         match status {
             500 => line!(error, "request failed"),
             501.. => line!(warn, "request not served"),
+            _ if *is_alarming => line!(error, "request refused"),
             _ => line!(info, "request refused"),
         }
     }

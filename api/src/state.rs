@@ -42,6 +42,8 @@ pub struct ApiConfig {
     pub max_update_streams: usize,
     /// How often a silent stream says that it is alive, before a proxy takes it for dead.
     pub update_heartbeat_ms: u64,
+    /// Events that a query of the past folds for somebody who is not staff; one that needs more is answered 422.
+    pub max_past_events: i64,
     /// Between two samples of the history.
     pub history_interval: Duration,
     /// Without a step for so long, a saga is shown as stuck.
@@ -70,6 +72,7 @@ impl Default for ApiConfig {
             shutdown_grace_ms: 20_000,
             max_update_streams: 1_000,
             update_heartbeat_ms: 15_000,
+            max_past_events: 50_000,
             history_interval: Duration::from_secs(10),
             saga_stuck_after_seconds: 120,
             rate_limit: None,

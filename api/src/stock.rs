@@ -3,6 +3,9 @@
 //! The cache saves the read model's row: the ledger is asked for the event the cache tells of and for those after it, in
 //! one look, so that the answer is current, and a cache that tells of another ledger is found out. Who can do with an
 //! answer that is a little old says so, and the ledger is not asked.
+//!
+//! What is kept comes from the ledger and never from that row: where the read model was damaged, a rebuild mends the answers
+//! at once.
 
 use std::time::Duration;
 
@@ -10,7 +13,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::header::ETAG;
 use axum::response::IntoResponse;
-use domain::TicketTypeId;
+use domain::{Decider, Stock, TicketTypeId};
 use metrics::{counter, describe_counter};
 use processors::stock_cache::CachedStock;
 use projections::StockView;
@@ -39,7 +42,8 @@ pub(crate) struct StockQuery {
     #[param(value_type = Option<String>, example = "cached")]
     consistency: Option<String>,
     /// As it was after this ledger position, or at this time (RFC 3339): after the last event recorded at or before it by
-    /// the database's clock. Not together with `consistency`.
+    /// the database's clock. Not together with `consistency`. Of a ticket type with more than `http.max_past_events` events by
+    /// then for staff only.
     #[param(example = "2024-12-01T12:00:00Z")]
     at: Option<String>,
 }
@@ -64,7 +68,7 @@ enum Consistency {
     )
 )]
 pub(crate) async fn get(
-    _: Caller,
+    caller: Caller,
     State(api): State<ApiState>,
     PathId(id): PathId<TicketTypeId>,
     QueryParams(query): QueryParams<StockQuery>,
@@ -75,7 +79,11 @@ pub(crate) async fn get(
         Some(_) if query.consistency.is_some() => {
             return Err(Problem::invalid_value("consistency", "left out where `at` is given"));
         }
-        Some(at) => projections::stock::at(&api.queries, id, moment::position(&api, &at).await?).await?,
+        Some(at) => {
+            let position = moment::position(&api, &at).await?;
+            moment::check_work(&api, &caller, &Stock::stream_id(&id.to_string()), position).await?;
+            projections::stock::at(&api.queries, id, position).await?
+        }
     };
     let unknown = || Problem::not_found("ticket_type_not_found", format!("there is no ticket type {id}"));
     let stock = StockBody::from(found.ok_or_else(unknown)?);
@@ -93,8 +101,8 @@ async fn find(api: &ApiState, id: TicketTypeId, consistency: Consistency) -> Res
         count("refuted");
     }
     let stock = projections::stock::get(&api.queries, id).await?;
-    if let Some(stock) = &stock {
-        remember(api, stock).await;
+    if stock.is_some() {
+        remember(api, id).await;
     }
     Ok(stock)
 }
@@ -129,14 +137,17 @@ async fn view(api: &ApiState, stock: CachedStock) -> Option<StockView> {
     })
 }
 
-async fn remember(api: &ApiState, stock: &StockView) {
+async fn remember(api: &ApiState, id: TicketTypeId) {
+    // The answer is there already; without this the next one is looked for in the same place.
+    let Ok(stock) = api.ledger.load::<Stock>(&id.to_string()).await else { return };
+    let Ok(version) = i64::try_from(stock.version) else { return };
     let stock = CachedStock {
-        ticket_type_id: stock.ticket_type_id,
-        capacity: stock.capacity,
-        available: stock.available,
-        locked: stock.locked,
-        sold: stock.sold,
-        version: stock.version,
+        ticket_type_id: id,
+        capacity: stock.state.capacity.into(),
+        available: stock.state.available.into(),
+        locked: stock.state.locked.into(),
+        sold: stock.state.sold.into(),
+        version,
         position: stock.position,
     };
     let _ = tokio::time::timeout(REMEMBER_TIMEOUT, api.stock_cache.offer(&[stock])).await;

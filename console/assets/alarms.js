@@ -1,6 +1,6 @@
 // What is wrong, in words, the worst first, and where to look at it. Made of one measurement.
 
-import { ageSeconds, count, isKnown, milliseconds, seconds } from "./format.js";
+import { ageSeconds, atLeast, count, isKnown, milliseconds, seconds } from "./format.js";
 import { t } from "./i18n.js";
 
 /** Above these something is said; Prometheus has its own rules in ops/. */
@@ -63,9 +63,9 @@ function* projections(projections) {
 }
 
 /** What waits for a person. */
-function* people({ deadLetters, waitingBehind, stuckSagas, isFallingBack }) {
+function* people({ deadLetters, waitingBehind, stuckSagas, hasMoreStuckSagas, isFallingBack }) {
   if (deadLetters > 0) yield { tone: "warn", text: t("alarm.deadLetters", { n: deadLetters, behind: count(waitingBehind) }), href: "#/dead-letters" };
-  if (stuckSagas > 0) yield { tone: "bad", text: t("alarm.stuckSagas", { n: stuckSagas }), href: "#/sagas?status=stuck" };
+  if (stuckSagas > 0) yield { tone: "bad", text: t("alarm.stuckSagas", { n: hasMoreStuckSagas ? atLeast(stuckSagas, true) : stuckSagas }), href: "#/sagas?status=stuck" };
   if (isFallingBack) yield { tone: "warn", text: t("alarm.fallingBack"), href: "#/rollout" };
 }
 

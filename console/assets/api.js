@@ -2,6 +2,9 @@
 
 import * as session from "./session.js";
 
+/** Longer than the server works on a question. */
+const ANSWER_WITHIN_MS = 30_000;
+
 /** A refusal, as application/problem+json tells it. */
 export class Problem extends Error {
   constructor(status, code, detail, field) {
@@ -20,17 +23,17 @@ export function whenSignedOut(callback) {
 }
 
 export async function get(path, parameters) {
-  return whole((await request("GET", withQuery(path, parameters))).json());
+  return whole((await ask(withQuery(path, parameters))).json());
 }
 
 /** `{body, etag}`. */
 export async function getTagged(path) {
-  const response = await request("GET", path);
+  const response = await ask(path);
   return { body: await whole(response.json()), etag: response.headers.get("etag") };
 }
 
 export async function getText(path, parameters) {
-  return whole((await request("GET", withQuery(path, parameters))).text());
+  return whole((await ask(withQuery(path, parameters))).text());
 }
 
 export async function send(method, path, { body, parameters, headers } = {}) {
@@ -49,6 +52,10 @@ export function withQuery(path, parameters = {}) {
     if (value !== null && value !== undefined && value !== "") query.set(name, value);
   }
   return query.size ? `${path}?${query}` : path;
+}
+
+function ask(path) {
+  return request("GET", path, { signal: AbortSignal.timeout(ANSWER_WITHIN_MS) });
 }
 
 /** An answer that breaks off is like none. */

@@ -6,6 +6,7 @@ import { t } from "./i18n.js";
 import * as live from "./live.js";
 import { PAGES } from "./pages.js";
 import { showPage } from "./page.js";
+import { dismiss } from "./parts/dialog.js";
 import { frame } from "./parts/frame.js";
 import { signIn } from "./pages/sign-in.js";
 import * as session from "./session.js";
@@ -19,22 +20,37 @@ let main = null;
 /** `#/orders/ORD1?status=PAID`: the page's name, what it is about, and its parameters. */
 function readRoute() {
   const [path, query] = location.hash.replace(/^#\/?/, "").split("?");
-  const [name, ...rest] = path.split("/").map(decodeURIComponent);
+  const [name, ...rest] = path.split("/").map(decoded);
   return { name: name || "overview", id: rest.join("/") || null, params: Object.fromEntries(new URLSearchParams(query)) };
 }
 
+/** Somebody may have written anything into the address. */
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
 function show() {
-  leave?.();
-  leave = null;
+  leavePage();
   const who = session.current();
   if (!who || who.expiresAt <= new Date()) return showSignIn(who ? "expired" : null);
   watchExpiry(who);
   live.start();
   const route = readRoute();
-  const page = PAGES[route.name] ?? PAGES.overview;
+  const page = Object.hasOwn(PAGES, route.name) ? PAGES[route.name] : PAGES.overview;
   drawFrame(route);
   document.title = `${t(page.title)} · order-ledger`;
   leave = showPage(main, page, route);
+}
+
+/** A dialog of it asks for nothing any more. */
+function leavePage() {
+  leave?.();
+  leave = null;
+  dismiss();
 }
 
 function drawFrame(route = readRoute()) {
@@ -58,8 +74,7 @@ function showSignIn(reason) {
 }
 
 function signOut(reason) {
-  leave?.();
-  leave = null;
+  leavePage();
   session.forget();
   showSignIn(reason);
 }

@@ -32,12 +32,14 @@ function isShown(child) {
  * scrolling survive an update. Children with the same `data-key` are the same; `data-keep` guards what is inside.
  */
 export function morph(parent, ...wanted) {
-  const keyed = new Map();
-  for (const child of parent.children) if (child.dataset.key) keyed.set(child.dataset.key, child);
+  const nodes = wanted.flat(Infinity).filter(isShown).map((child) => (child instanceof Node ? child : document.createTextNode(String(child))));
+  const keyed = keepWanted(parent, new Set(nodes.map(keyOf)));
   let at = parent.firstChild;
-  for (const child of wanted.flat(Infinity).filter(isShown)) {
-    const next = child instanceof Node ? child : document.createTextNode(String(child));
-    const known = next.dataset?.key ? keyed.get(next.dataset.key) : at;
+  for (const next of nodes) {
+    const key = keyOf(next);
+    const known = key ? keyed.get(key) : at;
+    // A key that comes twice is a second node.
+    keyed.delete(key);
     if (known && isSame(known, next)) {
       if (known === at) at = at.nextSibling;
       else parent.insertBefore(known, at);
@@ -53,8 +55,23 @@ export function morph(parent, ...wanted) {
   }
 }
 
+/** What leaves goes first: whatever comes after it then stays where it is, and a node that is moved loses the focus. */
+function keepWanted(parent, wantedKeys) {
+  const keyed = new Map();
+  for (const child of [...parent.children]) {
+    const key = keyOf(child);
+    if (key && !wantedKeys.has(key)) child.remove();
+    else if (key && !keyed.has(key)) keyed.set(key, child);
+  }
+  return keyed;
+}
+
+function keyOf(node) {
+  return node.dataset?.key ?? "";
+}
+
 function isSame(known, next) {
-  return known.nodeName === next.nodeName && (known.dataset?.key ?? "") === (next.dataset?.key ?? "");
+  return known.nodeName === next.nodeName && keyOf(known) === keyOf(next);
 }
 
 function update(known, next) {

@@ -4,7 +4,7 @@ import * as api from "./api.js";
 
 const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 15_000;
-/** Longer than the server is ever silent. */
+/** Longer than the server is ever silent: `http.update_heartbeat_ms` is at most 30 s. */
 const SILENCE_MS = 45_000;
 
 /**

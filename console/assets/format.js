@@ -10,6 +10,11 @@ export function count(value) {
   return isKnown(value) ? new Intl.NumberFormat(language()).format(Math.round(value)) : t("unknown");
 }
 
+/** 500+ where no more were counted. */
+export function atLeast(value, hasMore) {
+  return `${count(value)}${hasMore ? "+" : ""}`;
+}
+
 /** 1,234 as it is; 12.3K where there is little room. */
 export function compact(value) {
   if (!isKnown(value)) return t("unknown");

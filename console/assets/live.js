@@ -3,15 +3,19 @@
 import { follow } from "./events.js";
 
 const KEPT = 120;
+/** Longer than the server takes for a measurement with the pause after it. */
+const SILENCE_MS = 25_000;
 
 const listeners = new Set();
 const recent = [];
 let state = "waiting";
+let outage = null;
+let watchdog = null;
 let stop = null;
 
-/** The newest measurement, or null. */
+/** The newest measurement; null before the first, and while nothing is measured. */
 export function newest() {
-  return recent.at(-1) ?? null;
+  return outage ? null : recent.at(-1) ?? null;
 }
 
 /** The last two minutes, oldest first. */
@@ -24,6 +28,11 @@ export function connection() {
   return state;
 }
 
+/** `{since}` while nothing is measured, null where nothing ever was; null while all is well. */
+export function unmeasured() {
+  return outage;
+}
+
 /** Calls back with every measurement and every change of the connection; returns how to end that. */
 export function listen(callback) {
   listeners.add(callback);
@@ -32,6 +41,7 @@ export function listen(callback) {
 
 export function start() {
   if (stop) return;
+  watch(null);
   stop = follow("/v1/admin/updates", take, (next) => {
     state = next;
     tell();
@@ -41,14 +51,31 @@ export function start() {
 export function end() {
   stop?.();
   stop = null;
+  clearTimeout(watchdog);
   recent.length = 0;
+  outage = null;
   state = "waiting";
 }
 
-function take({ data }) {
+function take({ event, data }) {
+  if (event === "unavailable") return lose(data.lastAt);
   const before = newest();
+  outage = null;
   recent.push({ ...data, eventsPerSecond: rate(before, data) });
   if (recent.length > KEPT) recent.shift();
+  watch(data.at);
+  tell();
+}
+
+/** Says by itself that nothing was measured since, where the server does not come to it. */
+function watch(since) {
+  clearTimeout(watchdog);
+  watchdog = setTimeout(() => lose(since), SILENCE_MS);
+}
+
+function lose(since) {
+  clearTimeout(watchdog);
+  outage = { since: since ?? recent.at(-1)?.at ?? null };
   tell();
 }
 

@@ -12,7 +12,9 @@ import { heading, problem } from "./parts/ui.js";
  */
 export function showPage(main, page, route) {
   const view = { route, data: null, error: null, state: {}, isLeft: false };
-  let loading = 0;
+  let asked = 0;
+  let drawn = 0;
+  let underWay = 0;
 
   view.draw = () => {
     if (view.isLeft) return;
@@ -22,18 +24,23 @@ export function showPage(main, page, route) {
   };
 
   view.reload = async () => {
-    const turn = ++loading;
+    const turn = ++asked;
+    // An answer that was overtaken by a later one is old.
+    const isOld = () => turn < drawn || view.isLeft;
+    underWay += 1;
     try {
       const data = await page.load(view.route, view);
-      // An answer that was overtaken by a later one is old.
-      if (turn !== loading || view.isLeft) return;
+      if (isOld()) return;
       view.data = data;
       view.error = null;
     } catch (error) {
-      if (turn !== loading || view.isLeft) return;
+      if (isOld()) return;
       if (error.code === undefined) throw error;
       view.error = error;
+    } finally {
+      underWay -= 1;
     }
+    drawn = turn;
     view.draw();
   };
 
@@ -63,7 +70,9 @@ export function showPage(main, page, route) {
   view.draw();
   view.reload();
   const end = page.begin?.(view);
-  const timer = page.everyMs ? setInterval(() => document.hidden || view.reload(), page.everyMs) : null;
+  // A server that takes longer than that is not asked again meanwhile.
+  const tick = () => document.hidden || underWay > 0 || view.reload();
+  const timer = page.everyMs ? setInterval(tick, page.everyMs) : null;
   const unlisten = page.isLive ? live.listen(view.draw) : () => {};
   return () => {
     view.isLeft = true;

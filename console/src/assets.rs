@@ -58,6 +58,7 @@ pub(crate) const ALL: &[Asset] = assets![
     "parts/dialog.js",
     "parts/flow.js",
     "parts/frame.js",
+    "parts/measured.js",
     "parts/table.js",
     "parts/time-travel.js",
     "parts/timeline.js",
@@ -161,6 +162,59 @@ mod tests {
         assert!(en.len() > 100);
         assert_eq!(en, zh);
         assert_eq!(en.iter().collect::<BTreeSet<_>>().len(), en.len(), "no key twice");
+    }
+
+    /// Lines of Rust of the workspace below a path, without tests.
+    fn lines_of(path: &str) -> Vec<String> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path);
+        let mut found = BTreeSet::new();
+        files(&root, &mut found, &root);
+        let rust = found.iter().filter(|file| file.ends_with(".rs") && !file.contains("tests"));
+        let texts = rust.map(|file| std::fs::read_to_string(root.join(file)).unwrap());
+        let own = |text: String| text.split("#[cfg(test)]").next().unwrap().to_owned();
+        texts.flat_map(|text| own(text).lines().map(str::to_owned).collect::<Vec<_>>()).collect()
+    }
+
+    /// The codes in a line: literals of small letters, with one of these between the words.
+    fn codes(line: &str, between: char) -> impl Iterator<Item = String> {
+        let literals: Vec<String> = line.split('"').skip(1).step_by(2).map(str::to_owned).collect();
+        literals.into_iter().filter(move |text| {
+            let is_word = |c: char| c.is_ascii_lowercase() || c == '_' || c == '.';
+            text.contains(between) && text.chars().all(is_word) && (between == '.' || !text.contains('.'))
+        })
+    }
+
+    fn assert_each_has_a_text(prefix: &str, codes: &BTreeSet<String>, at_least: usize) {
+        assert!(codes.len() >= at_least, "these were found: {codes:?}");
+        let text = find("i18n/en.js").unwrap().text;
+        for code in codes {
+            assert!(text.contains(&format!("\"{prefix}.{code}\":")), "{prefix}.{code} has no text");
+        }
+    }
+
+    #[test]
+    fn every_audited_action_has_a_name() {
+        let mut actions = BTreeSet::new();
+        for room in ["api/src", "processors/src", "rollout/src", "src", "projections/src", "outbox-relay/src"] {
+            let audited = |line: &&String| line.contains("action") || line.contains("actor");
+            actions.extend(lines_of(room).iter().filter(audited).flat_map(|line| codes(line, '.')));
+        }
+        assert_each_has_a_text("action", &actions, 14);
+    }
+
+    #[test]
+    fn every_reason_of_an_order_has_a_text() {
+        let mut reasons = BTreeSet::new();
+        for room in ["domain/src/order", "processors/src/commands", "api/src"] {
+            let is_reason = |line: &&String| {
+                let is_constant = line.contains(": &str = \"") && !line.contains("ledger_") && room != "api/src";
+                let is_given =
+                    ["reason: \"", "compensate(", "refuse(", "REASON: &str"].iter().any(|one| line.contains(one));
+                is_constant || is_given
+            };
+            reasons.extend(lines_of(room).iter().filter(is_reason).flat_map(|line| codes(line, '_')));
+        }
+        assert_each_has_a_text("reason", &reasons, 9);
     }
 
     #[test]

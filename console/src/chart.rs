@@ -119,7 +119,9 @@ fn paint(chart: &Chart, width_px: u32, svg: &mut String) -> Result<(), Box<dyn s
 fn describe(chart: &Chart, svg: String) -> String {
     let figures: Vec<String> = chart.series.iter().map(Series::in_words).collect();
     let words = format!("<title>{}</title><desc>{}</desc>", escape(&chart.title), escape(&figures.join("; ")));
-    let attributes = format!(" role=\"img\" aria-label=\"{}\">{words}", escape(&chart.title));
+    let figures: Vec<String> = chart.series.iter().map(Series::figures).collect();
+    let attributes =
+        format!(" role=\"img\" aria-label=\"{}\" data-figures=\"{}\">{words}", escape(&chart.title), figures.join(";"));
     svg.replacen('>', &attributes, 1)
 }
 
@@ -150,10 +152,21 @@ impl Series {
     }
 
     fn in_words(&self) -> String {
-        let known: Vec<f64> = self.points.iter().filter_map(|(_, value)| *value).collect();
-        let Some(last) = known.last() else { return format!("{}: unknown", self.name) };
-        let highest = known.iter().copied().fold(0.0, f64::max);
-        format!("{}: {} at the end, {} at most", self.name, ticks::short(*last), ticks::short(highest))
+        match self.last_and_highest() {
+            Some((last, highest)) => format!("{}: {last} at the end, {highest} at most", self.name),
+            None => format!("{}: unknown", self.name),
+        }
+    }
+
+    /// For a page that says it in another language: `last/highest`, or nothing.
+    fn figures(&self) -> String {
+        self.last_and_highest().map_or_else(String::new, |(last, highest)| format!("{last}/{highest}"))
+    }
+
+    fn last_and_highest(&self) -> Option<(String, String)> {
+        let known = self.points.iter().filter_map(|(_, value)| *value).filter(|value| value.is_finite());
+        let last = known.clone().next_back()?;
+        Some((ticks::short(last), ticks::short(known.fold(0.0, f64::max))))
     }
 }
 
@@ -196,6 +209,7 @@ mod tests {
         let svg = draw(&chart(&[Some(7.0), Some(2.0)]), 600).unwrap();
         assert!(svg.contains("<title>Orders &lt;a second&gt;</title>"), "{svg}");
         assert!(svg.contains("<desc>orders: 2 at the end, 7 at most</desc>"), "{svg}");
+        assert!(svg.contains("data-figures=\"2/7\""), "{svg}");
     }
 
     #[test]

@@ -1,53 +1,94 @@
-//! A shop with something of everything: orders in several states, letters that can be redriven, an order that hangs.
+//! A shop with something of everything: orders in several states and of both ways, letters that can be redriven, a redrive that
+//! stopped, an order that hangs.
 
 use std::time::Duration;
 
 use api::auth::{Role, TokenKey, mint_token};
 use domain::UserId;
 use postgres::NoTls;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::support::{Client, Instance, eventually};
+use super::support::{Client, Instance, eventually, signal};
 
 const SOON: Duration = Duration::from_secs(60);
-const STALLS: i64 = 2001;
-const BALCONY: i64 = 2002;
+pub const STALLS: i64 = 2001;
+pub const BALCONY: i64 = 2002;
 const TOKEN_LIFE: Duration = Duration::from_secs(3_600);
+/// Users that nobody else is.
+const FIRST_COMPARED_USER: i64 = 1_000;
+
+/// Short intervals: what changes with time is worth looking at soon.
+const SETTINGS: [(&str, &str); 2] =
+    [("LEDGER__SAGA__STUCK_AFTER_SECONDS", "2"), ("LEDGER__METRICS__HISTORY_INTERVAL_SECONDS", "1")];
 
 pub struct Scene {
     instance: Instance,
     address: String,
     confirmed: String,
+    hanging: String,
     redrivable_letters: u64,
     letter: i64,
+    redrive: String,
+}
+
+/// A page, and what it alone shows, in any language.
+pub struct Page {
+    pub path: String,
+    pub shows: String,
 }
 
 impl Scene {
     pub async fn start() -> Self {
-        let instance = Instance::start(&[("LEDGER__SAGA__STUCK_AFTER_SECONDS", "2")]);
+        let instance = Instance::start(&SETTINGS);
         let client = instance.client();
         let confirmed = sell(&client).await;
         let database = instance.info()["database_url"].as_str().unwrap().to_owned();
         let redrivable = include_str!("redrivable_letters.sql");
         let redrivable_letters = on_database(&database, move |client| client.execute(redrivable, &[]).unwrap()).await;
-        let letter = hang(&client, &database).await;
+        let (hanging, letter) = hang(&client, &database).await;
+        let redrive = redrive_in_vain(&client, letter).await;
         let address = instance.info()["http"].as_str().unwrap().to_owned();
-        Self { instance, address, confirmed, redrivable_letters, letter }
+        let scene = Self { instance, address, confirmed, hanging, redrivable_letters, letter, redrive };
+        scene.compare(12).await;
+        scene
     }
 
     pub fn address(&self) -> &str {
         &self.address
     }
 
+    pub fn client(&self) -> Client {
+        self.instance.client()
+    }
+
+    /// An order that came to its end.
+    pub fn confirmed(&self) -> &str {
+        &self.confirmed
+    }
+
     /// Every page, those about one thing included.
-    pub fn pages(&self) -> Vec<String> {
-        let fixed = ["overview", "orders", "stock", "projections", "outbox", "consumers", "dead-letters", "redrives"];
-        let more = ["sagas", "sagas?status=completed", "rollout", "audit"];
-        let mut pages: Vec<String> = fixed.iter().chain(&more).map(|page| (*page).to_owned()).collect();
-        pages.push(format!("orders/{}", self.confirmed));
-        pages.push(format!("stock/{STALLS}"));
-        pages.push(format!("dead-letters/{}", self.letter));
-        pages
+    pub fn pages(&self) -> Vec<Page> {
+        let (confirmed, hanging, letter, redrive) = (&self.confirmed, &self.hanging, self.letter, &self.redrive);
+        let page = |path: &str, shows: &str| Page { path: path.to_owned(), shows: shows.to_owned() };
+        vec![
+            page("overview", "RocketMQ"),
+            page("orders", hanging),
+            page("stock", &STALLS.to_string()),
+            page("projections", "notifications"),
+            page("outbox", "order-status-update"),
+            page("consumers", "stock-rollback"),
+            page("dead-letters", "the provider was away"),
+            page("redrives", redrive.rsplit('-').next().unwrap()),
+            page("sagas", hanging),
+            page("sagas?status=completed", confirmed),
+            page("rollout", "Mann-Whitney"),
+            page("audit", "rollout.change"),
+            page(&format!("orders/{confirmed}"), "OrderConfirmed"),
+            page(&format!("orders/{hanging}"), &format!("blocked behind dead letter {letter}")),
+            page(&format!("stock/{STALLS}"), "149.50"),
+            page(&format!("dead-letters/{letter}"), "no JSON"),
+            page(&format!("redrives/{redrive}"), hanging),
+        ]
     }
 
     pub fn redrivable_letters(&self) -> u64 {
@@ -64,6 +105,50 @@ impl Scene {
         let key = TokenKey::from_secret(secrets["token_key"].as_str().unwrap().as_bytes()).unwrap();
         mint_token(&key, UserId::new(1).unwrap(), &[role], &[], life).unwrap()
     }
+
+    /// So many further orders, about half of them sync.
+    pub async fn compare(&self, orders: i64) {
+        let client = self.client();
+        let policy = json!({"mode": "async", "asyncPercent": 50, "groups": {}, "fallback": "none"});
+        let changed = client.put("/v1/admin/rollout", policy).await;
+        assert_eq!(changed.status, 200, "{changed:?}");
+        until(&client, "/v1/admin/rollout/status", |status| status["version"] == status["inForceVersion"]);
+        for user in FIRST_COMPARED_USER..FIRST_COMPARED_USER + orders {
+            client.place(user, STALLS, 1).await;
+        }
+        until(&client, "/v1/admin/rollout/report", |report| {
+            let count = |mode: &str| report["cohorts"][mode]["count"].as_i64().unwrap_or(0);
+            count("async") > 0 && count("sync") > 0 && count("async") + count("sync") >= orders
+        });
+    }
+
+    /// Ends, and comes back on the same data.
+    pub fn restart(&mut self) {
+        self.instance.stop();
+        self.instance.up();
+    }
+
+    /// Postgres answers nobody any more, until this is dropped.
+    pub fn freeze_postgres(&self) -> Frozen {
+        let postmaster = self.instance.pid("postgres");
+        let frozen = Frozen(children_of(postmaster).into_iter().chain([postmaster]).collect());
+        frozen.0.iter().for_each(|pid| signal(*pid, libc::SIGSTOP));
+        frozen
+    }
+}
+
+/// Processes that stand still; dropped, they go on.
+pub struct Frozen(Vec<u32>);
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|pid| signal(*pid, libc::SIGCONT));
+    }
+}
+
+fn children_of(parent: u32) -> Vec<u32> {
+    let path = format!("/proc/{parent}/task/{parent}/children");
+    std::fs::read_to_string(path).unwrap().split_whitespace().map(|pid| pid.parse().unwrap()).collect()
 }
 
 /// Orders that end in each of several ways; one of those that were confirmed.
@@ -84,8 +169,8 @@ async fn sell(client: &Client) -> String {
     confirmed
 }
 
-/// An order that is paid for and can't get its tickets, because a letter of it is in the way. Answers the letter.
-async fn hang(client: &Client, database: &str) -> i64 {
+/// An order that is paid for and can't get its tickets, because a letter of it is in the way; and the letter.
+async fn hang(client: &Client, database: &str) -> (String, i64) {
     let order = client.place(6, STALLS, 1).await;
     client.await_status(&order, &["AWAITING_PAYMENT"], SOON).await;
     let key = order.clone();
@@ -93,13 +178,24 @@ async fn hang(client: &Client, database: &str) -> i64 {
     let letter = on_database(database, move |client| client.query_one(insert, &[&key]).unwrap().get(0)).await;
     client.pay(&order, "ALIPAY").await;
     client.await_status(&order, &["PAID"], SOON).await;
-    eventually("the order to hang", SOON, || {
-        let stuck = tokio::task::block_in_place(|| {
-            tokio::runtime::Handle::current().block_on(client.get("/v1/admin/sagas?status=stuck"))
-        });
-        stuck.body.to_string().contains(&order).then_some(())
+    until(client, "/v1/admin/sagas?status=stuck", |stuck| stuck.to_string().contains(&order));
+    (order, letter)
+}
+
+/// A redrive of what can't be applied.
+async fn redrive_in_vain(client: &Client, letter: i64) -> String {
+    let started = client.post("/v1/admin/redrives", None, json!({"ids": [letter], "ratePerSecond": 50})).await;
+    let redrive = started.body["redriveId"].as_str().unwrap_or_else(|| panic!("{started:?}")).to_owned();
+    until(client, &format!("/v1/admin/redrives/{redrive}"), |redrive| redrive["stoppedKeys"] == 1);
+    redrive
+}
+
+/// Asks until the answer is as wished.
+fn until(client: &Client, path: &str, condition: impl Fn(&Value) -> bool) {
+    eventually(path, SOON, || {
+        let answer = tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(client.get(path)));
+        condition(&answer.body).then_some(())
     });
-    letter
 }
 
 /// The client is a blocking one.

@@ -1,5 +1,6 @@
 //! A real Chromium without a window, driven by WebDriver, where it is installed.
 
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -19,9 +20,32 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(50);
 const HEIGHT_PX: u32 = 900;
 
+/// The driver, and the browser that it starts. Dropped, by a test that fails before there is a page as well: gone.
+struct Driver(Child);
+
+impl Driver {
+    /// In a group of its own, so that all that it starts ends with it.
+    fn start(port: u16) -> Self {
+        let mut driver = Command::new("chromedriver");
+        driver.arg(format!("--port={port}")).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
+        Self(driver.spawn().unwrap())
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        // SAFETY: kill has no memory effects; the group is the driver's, which is not yet waited for.
+        unsafe {
+            libc::kill(-(self.0.id() as i32), libc::SIGKILL);
+        }
+        let _ = self.0.wait();
+    }
+}
+
 /// A browser with a profile of its own. Dropped: gone, and its driver with it.
 pub struct Browser {
-    driver: Child,
+    // Before the profile: who writes into it is gone when it is removed.
+    _driver: Driver,
     pub page: Client,
     base: String,
     _profile: TempDir,
@@ -40,9 +64,7 @@ impl Browser {
             return None;
         }
         let port = free_port();
-        let mut driver = Command::new("chromedriver");
-        driver.arg(format!("--port={port}")).stdout(Stdio::null()).stderr(Stdio::null());
-        let driver = driver.spawn().unwrap();
+        let driver = Driver::start(port);
         eventually("chromedriver to listen", PATIENCE, || std::net::TcpStream::connect(("127.0.0.1", port)).ok());
         let profile = tempfile::Builder::new().prefix("order-ledger-chromium-").tempdir().unwrap();
         let page = ClientBuilder::new(HttpConnector::new())
@@ -50,7 +72,7 @@ impl Browser {
             .connect(&format!("http://127.0.0.1:{port}"))
             .await
             .expect("a session of Chromium");
-        Some(Self { driver, page, base: base.to_owned(), _profile: profile })
+        Some(Self { _driver: driver, page, base: base.to_owned(), _profile: profile })
     }
 
     /// As wide as asked: a window can't be narrower than 500 px, a device can.
@@ -99,6 +121,10 @@ impl Browser {
         self.page.find(Locator::Css(css)).await.unwrap()
     }
 
+    pub async fn click_on(&self, css: &str) {
+        self.find(css).await.click().await.unwrap();
+    }
+
     /// Clicks what has this text, or this name for those who do not see it.
     pub async fn click(&self, text: &str) {
         let script = format!(
@@ -115,6 +141,14 @@ impl Browser {
         let input = self.find(css).await;
         input.clear().await.unwrap();
         input.send_keys(text).await.unwrap();
+    }
+
+    /// Runs a script that promises something, and waits for it.
+    pub async fn promised(&self, script: &str) -> Value {
+        let script = format!(
+            "const done = arguments[arguments.length - 1]; (async () => {{ {script} }})().then(done, (error) => done(String(error)))"
+        );
+        self.page.execute_async(&script, Vec::new()).await.unwrap()
     }
 
     /// What went wrong in the page since the last time it was asked.
@@ -157,13 +191,6 @@ impl Browser {
 
     pub async fn close(self) {
         let _ = self.page.clone().close().await;
-    }
-}
-
-impl Drop for Browser {
-    fn drop(&mut self) {
-        let _ = self.driver.kill();
-        let _ = self.driver.wait();
     }
 }
 

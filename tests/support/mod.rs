@@ -9,6 +9,7 @@ pub mod client;
 pub mod cluster;
 pub mod down;
 pub mod gateway;
+pub mod messages;
 pub mod provider;
 
 use std::fs::File;

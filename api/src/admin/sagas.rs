@@ -9,7 +9,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
 use domain::fulfilment::ResolveAction;
-use domain::{FulfilmentStep, OrderId};
+use domain::{FulfilmentStep, OrderId, PaymentId};
 use messaging::Handler;
 use messaging::dead_letter::{self, DeadLetter, DeadLetterState};
 use processors::resolution::{self, Decision, Resolution, ResolutionError};
@@ -67,13 +67,44 @@ pub(crate) struct SagaBody {
     /// Why it was refused or undone.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
-    /// What is known of why it does not go on.
+    /// What is known of why it does not go on, in words.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "dead letter 12 of stock (stock-rollback): no such ticket type")]
     problem: Option<String>,
+    /// The letter it is blocked behind.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dead_letter: Option<BlockingLetterBody>,
+    /// Where no letter is in the way: the refund the provider refuses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refund_failure: Option<RefundFailureBody>,
     begun_at: DateTime<Utc>,
     version: i64,
     position: i64,
+}
+
+/// A dead letter that a saga waits for.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = SagaDeadLetter)]
+pub(crate) struct BlockingLetterBody {
+    id: i64,
+    #[schema(example = "stock")]
+    consumer: String,
+    #[schema(example = "stock-rollback")]
+    topic: String,
+    #[schema(example = "no such ticket type")]
+    reason: String,
+}
+
+/// A refund that failed.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = SagaRefundFailure)]
+pub(crate) struct RefundFailureBody {
+    #[schema(value_type = String, example = "PAY202412010001")]
+    payment_id: PaymentId,
+    attempts: u32,
+    reason: String,
 }
 
 /// A page of sagas.
@@ -203,15 +234,19 @@ fn handler_of(api: &ApiState, name: &str) -> Option<Arc<dyn Handler>> {
 
 impl SagaBody {
     fn of(saga: SagaView, letters: &HashMap<String, DeadLetter>) -> Self {
-        let letter = letters.get(saga.order_id.as_str()).map(|letter| {
-            format!("dead letter {} of {} ({}): {}", letter.id, letter.consumer, letter.topic, letter.reason)
+        let dead_letter = letters.get(saga.order_id.as_str()).map(BlockingLetterBody::from);
+        let failure = saga.saga.refund_failures.first().filter(|_| dead_letter.is_none());
+        let refund_failure = failure.map(|failure| RefundFailureBody {
+            payment_id: failure.payment_id.clone(),
+            attempts: failure.attempts,
+            reason: failure.reason.clone(),
         });
-        let refused = saga.saga.refund_failures.first().map(|failure| {
-            format!("the refund of {} failed {} times: {}", failure.payment_id, failure.attempts, failure.reason)
-        });
+        let letter = dead_letter.as_ref().map(BlockingLetterBody::in_words);
         Self {
             remaining: saga.remaining(),
-            problem: letter.or(refused),
+            problem: letter.or_else(|| refund_failure.as_ref().map(RefundFailureBody::in_words)),
+            dead_letter,
+            refund_failure,
             order_id: saga.order_id,
             ticket_type_id: saga.ticket_type_id.get(),
             status: saga.status.as_str(),
@@ -223,6 +258,29 @@ impl SagaBody {
             version: saga.version,
             position: saga.position,
         }
+    }
+}
+
+impl BlockingLetterBody {
+    fn in_words(&self) -> String {
+        format!("dead letter {} of {} ({}): {}", self.id, self.consumer, self.topic, self.reason)
+    }
+}
+
+impl From<&DeadLetter> for BlockingLetterBody {
+    fn from(letter: &DeadLetter) -> Self {
+        Self {
+            id: letter.id,
+            consumer: letter.consumer.clone(),
+            topic: letter.topic.clone(),
+            reason: letter.reason.clone(),
+        }
+    }
+}
+
+impl RefundFailureBody {
+    fn in_words(&self) -> String {
+        format!("the refund of {} failed {} times: {}", self.payment_id, self.attempts, self.reason)
     }
 }
 

@@ -5,9 +5,10 @@ use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use ::watch::{LagReport, history};
 use axum::extract::State;
-use axum::response::sse::{Event, KeepAlive, Sse};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
+use axum::response::sse::Event;
 use chrono::{DateTime, Utc};
 use futures_util::stream;
 use messaging::dead_letter;
@@ -17,36 +18,59 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use utoipa::ToSchema;
 
-use super::lag::{self, LagBody};
+use super::lag::LagBody;
 use super::require_staff;
 use crate::auth::Caller;
+use crate::event_stream;
 use crate::openapi::CallerProblems;
 use crate::problem::Problem;
+use crate::refusals::{database_away, unavailable};
 use crate::state::ApiState;
 
 const MEASURE_EVERY: Duration = Duration::from_secs(1);
 /// Measuring must not become part of what is measured: it takes no more than this part of the time.
 const MEASURING_SHARE: u32 = 4;
+/// What is shared with others may be as old as the time between two: its successor is asked for soon.
+const ASK_AGAIN_AFTER: Duration = Duration::from_millis(100);
+/// What Postgres has not told by then is not known.
+const MEASURING_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The `data` of one update.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = Measurement)]
 pub(crate) struct MeasurementBody {
+    /// When the lag was measured.
     at: DateTime<Utc>,
     lag: LagBody,
+    /// Of the history's newest sample; null where that is not of late.
+    orders_per_second: Option<f64>,
     /// Messages that could not be applied.
     dead_letters: i64,
     /// Messages that wait behind those.
     waiting_behind: i64,
     /// Orders that hang; no more than 500 are counted.
     stuck_sagas: usize,
+    /// Whether there are more of them.
+    has_more_stuck_sagas: bool,
     /// Whether new orders go around the broker because it, or the way to it, is bad.
     is_falling_back: bool,
 }
 
-/// Server-sent events for a console: one measurement a second, shared by all who look. Comments keep a silent
-/// connection alive.
+/// The `data` where nothing can be measured.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Unavailable)]
+pub(crate) struct UnavailableBody {
+    /// When it was last measured; null where it never was.
+    last_at: Option<DateTime<Utc>>,
+    /// As a refusal's.
+    #[schema(example = "unavailable")]
+    code: &'static str,
+}
+
+/// Server-sent events for a console: `measurement` once a second, shared by all who look, or `unavailable` as long as nothing
+/// can be measured. Comments keep a silent connection alive. It ends with the token.
 #[utoipa::path(
     get,
     path = "/v1/admin/updates",
@@ -59,20 +83,26 @@ pub(crate) struct MeasurementBody {
 pub(crate) async fn updates(caller: Caller, State(api): State<ApiState>) -> Result<Response, Problem> {
     require_staff(&caller)?;
     let watched = api.pulse.watch(&api)?;
-    let heartbeat = KeepAlive::new().interval(Duration::from_millis(api.config.update_heartbeat_ms));
-    Ok(Sse::new(stream::unfold(watched, next)).keep_alive(heartbeat).into_response())
+    Ok(event_stream::answer(&api, &caller, stream::unfold(watched, next)))
 }
 
-/// Who watches, and the newest measurement.
+/// What all who look are told.
+#[derive(Clone)]
+struct Update {
+    event: &'static str,
+    data: Arc<str>,
+}
+
+/// Who watches, and what they were last told.
 pub(crate) struct Pulse {
-    newest: watch::Sender<Option<Arc<str>>>,
+    newest: watch::Sender<Option<Update>>,
     slots: Arc<Semaphore>,
     shutdown: CancellationToken,
     is_measuring: Mutex<bool>,
 }
 
 struct Watched {
-    newest: watch::Receiver<Option<Arc<str>>>,
+    newest: watch::Receiver<Option<Update>>,
     shutdown: CancellationToken,
     _slot: OwnedSemaphorePermit,
 }
@@ -111,14 +141,35 @@ impl Pulse {
     }
 }
 
+impl Update {
+    fn new(event: &'static str, data: &impl Serialize) -> Self {
+        // Structs of plain fields can always be written.
+        Self { event, data: serde_json::to_string(data).unwrap_or_default().into() }
+    }
+}
+
 async fn measure_while_watched(api: ApiState) {
+    let mut last_at = None;
     while api.pulse.goes_on() {
         let since = Instant::now();
-        match measure(&api).await {
-            Ok(measured) => drop(api.pulse.newest.send_replace(Some(measured))),
-            Err(problem) => tracing::debug!(code = problem.code(), "the console waits for its measurements"),
-        }
-        let pause = MEASURE_EVERY.saturating_sub(since.elapsed()).max(since.elapsed() * (MEASURING_SHARE - 1));
+        let update = match measure(&api, last_at).await {
+            Ok(Some(measured)) => {
+                last_at = Some(measured.at);
+                Some(Update::new("measurement", &measured))
+            }
+            Ok(None) => None,
+            Err(problem) => {
+                tracing::debug!(code = problem.code(), "the console waits for its measurements");
+                Some(Update::new("unavailable", &UnavailableBody { last_at, code: problem.code() }))
+            }
+        };
+        let pause = match update {
+            Some(update) => {
+                api.pulse.newest.send_replace(Some(update));
+                MEASURE_EVERY.saturating_sub(since.elapsed()).max(since.elapsed() * (MEASURING_SHARE - 1))
+            }
+            None => ASK_AGAIN_AFTER,
+        };
         tokio::select! {
             () = api.pulse.shutdown.cancelled() => {}
             () = tokio::time::sleep(pause) => {}
@@ -126,23 +177,34 @@ async fn measure_while_watched(api: ApiState) {
     }
 }
 
-async fn measure(api: &ApiState) -> Result<Arc<str>, Problem> {
+/// None where it was not measured again since.
+async fn measure(api: &ApiState, last_at: Option<DateTime<Utc>>) -> Result<Option<MeasurementBody>, Problem> {
+    let report = api.lag.current().await.map_err(unavailable)?;
+    if last_at == Some(report.measured_at) {
+        return Ok(None);
+    }
+    tokio::time::timeout(MEASURING_TIMEOUT, measure_beside(api, &report)).await.map_err(unavailable)?.map(Some)
+}
+
+/// What a console shows beside the lag.
+async fn measure_beside(api: &ApiState, report: &LagReport) -> Result<MeasurementBody, Problem> {
     let stuck = SagaFilter::Stuck { after: Duration::from_secs(api.config.saga_stuck_after_seconds) };
-    let (lag, letters, stuck) = tokio::join!(
-        lag::measure(api),
+    let (letters, stuck, orders) = tokio::join!(
         dead_letter::count_undelivered(&api.queries),
         projections::sagas::list(&api.queries, stuck, None, MAX_PAGE_ROWS),
+        history::orders_per_second(&api.queries, api.config.history_interval),
     );
-    let letters = letters?;
-    let measured = MeasurementBody {
-        at: api.ledger.now(),
-        lag: lag?,
+    let (letters, stuck) = (letters?, stuck?);
+    Ok(MeasurementBody {
+        at: report.measured_at,
+        lag: LagBody::from(report),
+        orders_per_second: orders.map_err(database_away)?,
         dead_letters: letters.dead,
         waiting_behind: letters.behind,
-        stuck_sagas: stuck?.items.len(),
+        stuck_sagas: stuck.items.len(),
+        has_more_stuck_sagas: stuck.next.is_some(),
         is_falling_back: api.rollout.in_force().is_falling_back(),
-    };
-    Ok(serde_json::to_string(&measured).map_err(Problem::internal)?.into())
+    })
 }
 
 async fn next(mut watched: Watched) -> Option<(Result<Event, Infallible>, Watched)> {
@@ -151,9 +213,9 @@ async fn next(mut watched: Watched) -> Option<(Result<Event, Infallible>, Watche
             () = watched.shutdown.cancelled() => return None,
             changed = watched.newest.changed() => if changed.is_err() { return None },
         }
-        let measured = watched.newest.borrow_and_update().clone();
-        if let Some(measured) = measured {
-            return Some((Ok(Event::default().event("measurement").data(&*measured)), watched));
+        let update = watched.newest.borrow_and_update().clone();
+        if let Some(Update { event, data }) = update {
+            return Some((Ok(Event::default().event(event).data(&*data)), watched));
         }
     }
 }

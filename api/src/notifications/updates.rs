@@ -2,12 +2,11 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::HeaderMap;
-use axum::response::sse::{Event, KeepAlive, Sse};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
+use axum::response::sse::Event;
 use domain::UserId;
 use futures_util::stream;
 use projections::{NotificationView, notifications};
@@ -15,6 +14,7 @@ use sqlx::PgPool;
 
 use super::NotificationBody;
 use crate::auth::Caller;
+use crate::event_stream;
 use crate::extract::PathId;
 use crate::openapi::{CallerProblems, ParameterProblems};
 use crate::problem::Problem;
@@ -56,10 +56,8 @@ pub(crate) async fn updates(
         Some(position) => position,
         None => notifications::position(&api.queries).await?,
     };
-    let heartbeat = KeepAlive::new().interval(Duration::from_millis(api.config.update_heartbeat_ms));
     let updates = Updates { pool: api.queries.clone(), user_id, position, subscription, pending: VecDeque::new() };
-    let updates = stream::unfold(updates, |updates| updates.next());
-    Ok(Sse::new(updates).keep_alive(heartbeat).into_response())
+    Ok(event_stream::answer(&api, &caller, stream::unfold(updates, |updates| updates.next())))
 }
 
 fn last_event_id(headers: &HeaderMap) -> Result<Option<i64>, Problem> {

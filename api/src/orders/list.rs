@@ -21,6 +21,7 @@ use crate::state::ApiState;
 const DEFAULT_PAGE_ROWS: u32 = 50;
 const MAX_WAIT_MS: u64 = 10_000;
 const DEFAULT_WAIT_MS: u64 = 2_000;
+pub(crate) const NOT_YET_VISIBLE: &str = "not_yet_visible";
 
 /// Which orders, and how current.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -153,6 +154,6 @@ impl Wait {
             return Ok(());
         }
         let detail = format!("the list has not reached position {} in time", self.position);
-        Err(Problem::unavailable("not_yet_visible", detail).field("waitFor"))
+        Err(Problem::unavailable(NOT_YET_VISIBLE, detail).field("waitFor"))
     }
 }

@@ -2,11 +2,10 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
-use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::sse::Event;
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use domain::{Decider, Order, OrderId, OrderStatus};
@@ -18,6 +17,7 @@ use sqlx::PgPool;
 use utoipa::ToSchema;
 
 use crate::auth::Caller;
+use crate::event_stream;
 use crate::extract::PathId;
 use crate::fields::order_not_found;
 use crate::openapi::{CallerProblems, NotFoundProblem, ParameterProblems};
@@ -51,7 +51,7 @@ pub(crate) struct UpdateBody {
 }
 
 /// Server-sent events: `id` is the stream's version, `event` the order's status then. Comments keep the connection alive.
-/// It ends when the order is over; a client that is disconnected sends `Last-Event-ID` and misses nothing.
+/// It ends when the order or the token is over; a client that is disconnected sends `Last-Event-ID` and misses nothing.
 #[utoipa::path(
     get,
     path = "/v1/orders/{orderId}/updates",
@@ -89,7 +89,6 @@ pub(crate) async fn updates(
     if after == version && order.is_settled() {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let heartbeat = KeepAlive::new().interval(Duration::from_millis(api.config.update_heartbeat_ms));
     let updates = Updates {
         ledger: api.ledger.clone(),
         pool: api.queries.clone(),
@@ -100,8 +99,7 @@ pub(crate) async fn updates(
         pending: VecDeque::new(),
         is_over: false,
     };
-    let updates = stream::unfold(updates, |updates| updates.next());
-    Ok(Sse::new(updates).keep_alive(heartbeat).into_response())
+    Ok(event_stream::answer(&api, &caller, stream::unfold(updates, |updates| updates.next())))
 }
 
 /// 0 without the header: from the beginning.

@@ -72,6 +72,8 @@ async fn a_refund_that_was_handed_over_is_stuck_until_an_operator_decides() {
     assert_eq!(stuck[0]["remaining"], json!(["refund_payment"]));
     let problem = format!("the refund of {payment} failed 1 times: account closed");
     assert_eq!(stuck[0]["problem"], problem.as_str());
+    let failure = json!({"paymentId": payment, "attempts": 1, "reason": "account closed"});
+    assert_eq!((&stuck[0]["refundFailure"], &stuck[0]["deadLetter"]), (&failure, &Value::Null));
 
     let retried = resolve(&api, &order, "retry").await;
     assert_eq!((retried.status, &retried.body["step"]), (200, &json!("REFUNDING")), "{retried:?}");

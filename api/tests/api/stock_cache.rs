@@ -8,6 +8,7 @@ use processors::circuit::CircuitConfig;
 use processors::stock_cache::{
     CacheUnavailable, CachedStock, InProcessStockCache, RedisCacheConfig, RedisStockCache, StockCache,
 };
+use projections::{Checkpoints, Projector, ProjectorConfig, RebuildConfig, Rebuilder, StockView};
 
 use crate::redis_server::RedisServer;
 use crate::support::{Answer, TICKET_TYPE, TestApi, USER, get};
@@ -29,6 +30,23 @@ async fn an_answer_is_current_however_old_the_cache_is() {
     assert_eq!(levels(&cached), (1, 100), "who asks for the cache's answer gets it");
     assert_eq!(cached.header("etag"), "\"1\"");
     assert!(cached.text.contains("\"price\":299.00"), "{}", cached.text);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_model_that_is_mended_is_answered_from_at_once() {
+    let cache = Arc::new(InProcessStockCache::new(60_000));
+    let api = with(cache.clone()).await;
+    api.put_on_sale(TICKET_TYPE, 100).await;
+    let checkpoints = Checkpoints::new(api.pool.clone());
+    let mut projector = Projector::<StockView>::new(api.pool.clone(), checkpoints, ProjectorConfig::default());
+    projector.step(&[]).await.unwrap();
+    sqlx::query("update projection.stock_v1 set available = 7").execute(&api.pool).await.unwrap();
+    assert_eq!(stock(&api).await, (1, 7), "what is shown is damaged");
+    assert_eq!(cache.get(id()).await.unwrap().unwrap().available, 100, "and not kept");
+
+    let mended = Rebuilder::new(api.pool.clone(), RebuildConfig::default()).rebuild("stock", false, "test").await;
+    assert_eq!(mended.unwrap().differences, Some(1));
+    assert_eq!(stock(&api).await, (1, 100));
 }
 
 #[tokio::test]

@@ -3,9 +3,9 @@
 import * as api from "../api.js";
 import { h } from "../dom.js";
 import { known } from "../page.js";
-import { t } from "../i18n.js";
+import { t, word } from "../i18n.js";
 import { pager, table } from "../parts/table.js";
-import { badge, empty, field, heading, link, section, time } from "../parts/ui.js";
+import { badge, code, empty, field, heading, link, section, time } from "../parts/ui.js";
 
 const ROWS = 50;
 const FILTERS = ["actor", "action", "subject"];
@@ -35,7 +35,7 @@ export const audit = {
 const columns = () => [
   { title: t("audit.at"), cell: (row) => time(row.recordedAt) },
   { title: t("audit.actor"), cell: (row) => row.actor },
-  { title: t("audit.action"), cell: (row) => badge("idle", row.action) },
+  { title: t("audit.action"), cell: (row) => [badge("idle", word("action", row.action)), " ", code(row.action)] },
   { title: t("audit.subject"), cell: (row) => subject(row.subject) },
   { title: t("audit.detail"), wide: true, cell: (row) => detail(row.detail) },
 ];

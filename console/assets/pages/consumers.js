@@ -5,6 +5,7 @@ import { h } from "../dom.js";
 import { clock, count, isKnown, perSecond, seconds } from "../format.js";
 import { t } from "../i18n.js";
 import * as live from "../live.js";
+import { measured } from "../parts/measured.js";
 import { table } from "../parts/table.js";
 import { badge, code, empty, heading, link, notice, section, sparkline } from "../parts/ui.js";
 
@@ -12,11 +13,10 @@ export const consumers = {
   title: "consumers.title",
   isLive: true,
   load: async () => ({}),
-  render() {
-    const now = live.newest();
-    return [heading(t("consumers.title"), t("consumers.lead")),
-      now ? [missing(now.lag.missing), section(null, list(now.lag.consumers))] : h("div", { class: "skeleton", role: "status", "aria-label": t("loading") }, h("span", {}), h("span", {}))];
-  },
+  render: () => [
+    heading(t("consumers.title"), t("consumers.lead")),
+    measured(({ lag }) => [missing(lag.missing), section(null, list(lag.consumers))]),
+  ],
 };
 
 /** Zero lag says that all was fetched, not that all was applied: that is counted. */

@@ -7,20 +7,21 @@ import { ageSeconds, count, dateTime, money, seconds } from "../format.js";
 import { t, word } from "../i18n.js";
 import { timeline } from "../parts/timeline.js";
 import { timeTravel } from "../parts/time-travel.js";
-import { badge, code, empty, facts, heading, link, notice, orderStatus, section, time } from "../parts/ui.js";
+import { badge, code, empty, facts, heading, link, notice, orderStatus, section, time, verbatim } from "../parts/ui.js";
 
 const EVENTS = 500;
 
 export const order = {
   async load(route, view) {
     const path = `/v1/orders/${encodeURIComponent(route.id)}`;
+    const at = view.state.at ?? null;
     const [now, timeline, events, then] = await Promise.all([
-      api.get(path), api.get(`${path}/timeline`), api.get(`${path}/events`, { limit: EVENTS }), asOf(path, view.state.at),
+      api.get(path), api.get(`${path}/timeline`), api.get(`${path}/events`, { limit: EVENTS }), asOf(path, at),
     ]);
-    return { now, timeline, events: events.items, then };
+    return { now, timeline, events: events.items, at, then };
   },
   render(view) {
-    const { now, timeline: truth, events, then } = view.data;
+    const { now, timeline: truth, events, at, then } = view.data;
     const past = then && !then.problem ? then : null;
     const shown = past?.body ?? now;
     return [
@@ -28,16 +29,16 @@ export const order = {
         link("#/orders", t("order.all"))),
       timeTravel({
         stops: events.map((event) => ({ position: event.position, version: event.version, at: event.recordedAt, label: event.type })),
-        at: view.state.at, problem: then?.problem,
-        choose: (at) => {
-          view.state.at = at;
+        at, problem: then?.problem,
+        choose: (wanted) => {
+          view.state.at = wanted;
           view.reload();
         },
       }),
       h("div", { class: "columns" },
         section(past ? t("order.then") : t("order.now"), past && !past.body ? empty(t("order.notYet"), t("order.notYetText")) : details(shown)),
         past ? null : remains(truth)),
-      section(t("order.timeline"), timeline(truth, events, past ? view.state.at : null)),
+      section(t("order.timeline"), timeline(truth, events, past ? at : null)),
     ];
   },
   /** News of this order comes as it happens, until nothing more can. */
@@ -84,11 +85,12 @@ function remains({ saga, waitsFor, deadlines, deadLetters }) {
   return section(t("order.remains"),
     saga ? null : h("p", { class: "note" }, t("order.noSaga")),
     done.length + next.length ? h("ol", { class: "steps" }, done, next) : null,
-    waitsFor.map((wait) => notice(wait.on === "dead_letter" || wait.on === "operator" ? "bad" : "info", h("p", {}, h("strong", {}, t("order.waitsFor")), " ", wait.detail))),
+    waitsFor.map((wait) => notice(wait.on === "dead_letter" || wait.on === "operator" ? "bad" : "info",
+      h("p", {}, h("strong", {}, word("wait", wait.on))), verbatim(wait.detail))),
     saga && !waitsFor.length && !saga.remaining.length ? h("p", { class: "note" }, t("order.nothingRemains")) : null,
     saga?.handedOver ? notice("bad", h("p", {}, t("order.handedOver"), " ", link(`#/sagas?status=stuck`, t("order.decide")))) : null,
     deadlines.length ? facts(deadlines.map((one) => [word("deadline", one.kind), due(one)])) : null,
-    dead.length ? h("p", {}, dead.map((letter) => link(`#/dead-letters/${letter.id}`, t("order.letter", { id: letter.id, consumer: letter.consumer })))) : null);
+    dead.map((letter) => h("p", {}, link(`#/dead-letters/${letter.id}`, t("order.letter", letter)))));
 }
 
 function step(state, name, at) {

@@ -6,6 +6,7 @@ import { ageSeconds, compact, count, isKnown, perSecond, seconds } from "../form
 import { t, word } from "../i18n.js";
 import * as live from "../live.js";
 import { ask } from "../parts/dialog.js";
+import { measured } from "../parts/measured.js";
 import { pager, table } from "../parts/table.js";
 import { badge, code, empty, figure, figures, heading, notice, operate, section, sparkline, time } from "../parts/ui.js";
 
@@ -18,10 +19,9 @@ export const outbox = {
   isLive: true,
   load: ({ params }) => api.get("/v1/admin/parked", { after: params.after, limit: ROWS }),
   render(view) {
-    const now = live.newest();
     return [
       heading(t("outbox.title"), t("outbox.lead")),
-      now ? [summary(now.lag), section(t("outbox.topics"), topics(now.lag.outbox))] : h("div", { class: "skeleton", role: "status", "aria-label": t("loading") }, h("span", {})),
+      measured(({ lag }) => [summary(lag), section(t("outbox.topics"), topics(lag.outbox))]),
       section(t("parked.title"), h("p", { class: "lead" }, t("parked.lead")), parked(view)),
     ];
   },

@@ -8,6 +8,7 @@ import { t } from "../i18n.js";
 import * as live from "../live.js";
 import { chart } from "../parts/chart.js";
 import { flow } from "../parts/flow.js";
+import { measured } from "../parts/measured.js";
 import { table } from "../parts/table.js";
 import { empty, figure, figures, heading, problem, section, select, sparkline } from "../parts/ui.js";
 
@@ -27,10 +28,9 @@ export const overview = {
     return { history };
   },
   render(view) {
-    const now = live.newest();
     return [
       heading(t("overview.title"), t("overview.lead")),
-      now ? present(now, view.data.history) : h("div", { class: "skeleton", role: "status", "aria-label": t("loading") }, h("span", {}), h("span", {})),
+      measured(present),
       past(view),
     ];
   },
@@ -41,9 +41,8 @@ function period(route) {
   return PERIODS_MINUTES.includes(asked) ? asked : DEFAULT_MINUTES;
 }
 
-function present(now, history) {
-  const ordersPerSecond = history.samples.at(-1)?.ordersPerSecond ?? null;
-  return [condition(now), section(null, flow(now, ordersPerSecond)), figuresOf(now)];
+function present(now) {
+  return [condition(now), section(null, flow(now)), figuresOf(now)];
 }
 
 function condition(now) {

@@ -48,7 +48,7 @@ const one = {
         link("#/redrives", t("redrives.title")), link("#/dead-letters", t("dead-letters.title"))),
       section(null,
         h("div", { class: "job" }, h("p", {}, h("strong", {}, t("redrives.progress", { delivered: count(redrive.delivered), selected: count(redrive.selected) }))), progress(ratio, title)),
-        redrive.state === "done" && redrive.stoppedKeys === 0 ? notice("ok", h("p", {}, t("redrives.allDone"))) : null,
+        redrive.state === "done" && redrive.stoppedKeys === 0 ? notice("ok", h("p", {}, done(redrive))) : null,
         redrive.stoppedKeys > 0 ? notice("warn", h("p", {}, t("redrives.keysStopped", { n: redrive.stoppedKeys }), " ", link("#/dead-letters", t("dead-letters.title")))) : null,
         redrive.stopped?.length ? h("ul", { class: "log" }, redrive.stopped.map((one) => h("li", {}, code(one.consumer), " ", one.key ? code(one.key) : null, ": ", one.reason))) : null,
         redrive.state === "running" ? h("div", { class: "actions" }, operate(t("redrives.cancel"), () => cancel(view), { tone: "danger" })) : null,
@@ -59,6 +59,11 @@ const one = {
     ];
   },
 };
+
+/** What is neither delivered nor stopped was resolved by somebody else meanwhile. */
+function done({ delivered, selected }) {
+  return delivered === selected ? t("redrives.allDone") : t("redrives.othersDid", { n: selected - delivered });
+}
 
 async function cancel(view) {
   const answer = await ask({ title: t("redrives.cancel.title"), text: t("redrives.cancel.text"), confirm: t("redrives.cancel"), tone: "danger" });

@@ -6,6 +6,7 @@ import { count, dateTime } from "../format.js";
 import { t, word } from "../i18n.js";
 import { ask } from "../parts/dialog.js";
 import { badge, code, empty, facts, field, heading, link, notice, operate, section, select, time } from "../parts/ui.js";
+import * as session from "../session.js";
 import { report } from "./rollout/report.js";
 
 const ACTIONS = 8;
@@ -55,7 +56,7 @@ function form(view) {
   area.value = groups;
   return h("form", { class: "stack", "data-keep": true, "data-key": `policy-${etag}`, onsubmit: (event) => change(event, view) },
     field(t("rollout.mode"), select({ name: "mode" }, modes, policy.mode)),
-    field(t("rollout.asyncPercent"), h("input", { name: "asyncPercent", type: "number", min: 0, max: 100, value: policy.asyncPercent }), t("rollout.percentHint")),
+    field(t("rollout.asyncPercent"), h("input", { name: "asyncPercent", type: "number", min: 0, max: 100, required: true, value: policy.asyncPercent }), t("rollout.percentHint")),
     field(t("rollout.groups"), area, t("rollout.groupsHint")),
     field(t("rollout.fallback"), select({ name: "fallback" }, ["sync", "none"].map((one) => [one, t(`rollout.fallback.${one}`)]), policy.fallback)),
     h("div", { class: "actions" }, operate(t("rollout.review"), (event) => event.currentTarget.form.requestSubmit(), { tone: "primary" })));
@@ -63,15 +64,17 @@ function form(view) {
 
 async function change(event, view) {
   event.preventDefault();
+  // Enter in a field comes here as well.
+  if (!session.mayOperate()) return;
   const { policy, etag } = view.data;
   const filled = Object.fromEntries(new FormData(event.currentTarget));
   const wanted = { mode: filled.mode, asyncPercent: Number(filled.asyncPercent), groups: readGroups(filled.groups), fallback: filled.fallback };
   const line = (name, before, after) => h("li", {}, `${name}: `, code(before), " → ", code(after), before === after ? h("span", { class: "note" }, ` ${t("rollout.same")}`) : null);
   const text = h("ul", {},
-    line(t("rollout.mode"), policy.mode, wanted.mode),
+    line(t("rollout.mode"), word("mode", policy.mode), word("mode", wanted.mode)),
     line(t("rollout.asyncPercent"), String(policy.asyncPercent), String(wanted.asyncPercent)),
     line(t("rollout.groups"), JSON.stringify(policy.groups), JSON.stringify(wanted.groups)),
-    line(t("rollout.fallback"), policy.fallback, wanted.fallback));
+    line(t("rollout.fallback"), word("rollout.fallback", policy.fallback), word("rollout.fallback", wanted.fallback)));
   const answer = await ask({ title: t("rollout.confirm.title"), text: [h("p", {}, t("rollout.confirm.text")), text], confirm: t("rollout.confirm") });
   if (answer) await view.act(() => api.send("PUT", "/v1/admin/rollout", { body: wanted, headers: { "if-match": etag } }), t("rollout.saved"));
 }
@@ -85,7 +88,7 @@ function readGroups(text) {
 function history(changes) {
   if (!changes.length) return empty(t("rollout.noHistory"));
   return [
-    h("ul", { class: "log" }, changes.map((one) => h("li", { "data-key": one.actionId }, time(one.recordedAt), " ", badge("idle", one.action), " ", one.actor, " ", h("code", { title: dateTime(one.recordedAt) }, JSON.stringify(one.detail))))),
+    h("ul", { class: "log" }, changes.map((one) => h("li", { "data-key": one.actionId }, time(one.recordedAt), " ", badge("idle", word("action", one.action)), " ", one.actor, " ", h("code", { title: dateTime(one.recordedAt) }, JSON.stringify(one.detail))))),
     h("p", {}, link("#/audit?subject=rollout", t("rollout.allHistory"))),
   ];
 }

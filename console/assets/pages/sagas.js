@@ -2,11 +2,11 @@
 
 import * as api from "../api.js";
 import { h } from "../dom.js";
-import { ageSeconds, seconds } from "../format.js";
+import { ageSeconds, atLeast, count, seconds } from "../format.js";
 import { t, word } from "../i18n.js";
 import { ask } from "../parts/dialog.js";
 import { pager, table } from "../parts/table.js";
-import { badge, empty, heading, link, operate, orderLink, section } from "../parts/ui.js";
+import { badge, empty, heading, link, operate, orderLink, section, verbatim } from "../parts/ui.js";
 
 const STATUSES = ["stuck", "running", "compensated", "completed"];
 const TONES = { running: "info", completed: "ok", compensated: "idle" };
@@ -20,15 +20,15 @@ export const sagas = {
       api.get("/v1/admin/sagas", { status: params.status ?? "stuck", after: params.after, limit: ROWS }),
       api.get("/v1/admin/sagas", { status: "stuck", limit: 500 }),
     ]);
-    return { page, stuck: new Set(stuck.items.map((saga) => saga.orderId)) };
+    return { page, stuck: new Set(stuck.items.map((saga) => saga.orderId)), hasMoreStuck: stuck.next !== null };
   },
   render(view) {
-    const { page, stuck } = view.data;
+    const { page, stuck, hasMoreStuck } = view.data;
     const status = view.route.params.status ?? "stuck";
     return [
       heading(t("sagas.title"), t("sagas.lead")),
       h("nav", { class: "tabs", "aria-label": t("sagas.which") }, STATUSES.map((one) =>
-        h("a", { href: `#/sagas?status=${one}`, "aria-current": one === status ? "true" : null }, t(`saga.${one}`), one === "stuck" && stuck.size ? h("span", { class: "count" }, stuck.size) : null))),
+        h("a", { href: `#/sagas?status=${one}`, "aria-current": one === status ? "true" : null }, t(`saga.${one}`), one === "stuck" && stuck.size ? h("span", { class: "count" }, atLeast(stuck.size, hasMoreStuck)) : null))),
       section(null,
         page.items.length ? table(t("sagas.title"), columns(view, stuck), page.items, (row) => row.orderId)
           : empty(t(`sagas.none.${status}`), status === "stuck" ? t("sagas.noneText") : null),
@@ -49,9 +49,9 @@ const columns = (view, stuck) => [
     operate(t("sagas.skip"), () => resolve(view, row, "skip"), { tone: "danger", name: `${t("sagas.skip")}: ${row.orderId}` })) : "") },
 ];
 
-function why({ problem, reason }) {
-  const letter = problem?.match(/^dead letter (\d+)/)?.[1];
-  if (problem) return [problem, letter ? [" ", link(`#/dead-letters/${letter}`, t("sagas.letter"))] : null];
+function why({ deadLetter: letter, refundFailure: refund, reason }) {
+  if (letter) return [link(`#/dead-letters/${letter.id}`, t("order.letter", letter)), verbatim(letter.reason)];
+  if (refund) return [t("sagas.refundFailed", { payment: refund.paymentId, n: count(refund.attempts) }), verbatim(refund.reason)];
   return reason ? word("reason", reason) : "–";
 }
 

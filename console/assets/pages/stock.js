@@ -57,18 +57,18 @@ function legend() {
 const one = {
   async load(route, view) {
     const path = `/v1/ticket-types/${encodeURIComponent(route.id)}/stock`;
+    const { at } = view.state;
     const now = await api.get(path);
-    if (!view.state.at) return { now };
+    if (!at) return { now };
     try {
-      return { now, then: await api.get(path, { at: view.state.at }) };
+      return { now, at, then: await api.get(path, { at }) };
     } catch (problem) {
       if (problem.status !== 404 && problem.status !== 422) throw problem;
-      return { now, then: null, problem };
+      return { now, at, then: null, problem };
     }
   },
   render(view) {
-    const { now, then, problem } = view.data;
-    const { at } = view.state;
+    const { now, at, then, problem } = view.data;
     const shown = then ?? now;
     const sold = shown.capacity > 0 ? shown.sold / shown.capacity : 0;
     return [
@@ -89,8 +89,7 @@ const one = {
 };
 
 function travel(view, problem) {
-  const { now } = view.data;
-  const { at } = view.state;
+  const { now, at } = view.data;
   const enter = (event) => {
     event.preventDefault();
     const text = new FormData(event.currentTarget).get("at").trim();

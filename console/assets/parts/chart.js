@@ -28,7 +28,7 @@ export function chart(name, minutes) {
       const text = await api.getText(`/v1/admin/charts/${name}.svg`, { minutes, width, utcOffsetMinutes: -new Date().getTimezoneOffset() });
       const svg = new DOMParser().parseFromString(text, "image/svg+xml").documentElement;
       if (svg.nodeName !== "svg") return;
-      svg.setAttribute("aria-label", t(`chart.${name}`));
+      describe(svg, name);
       picture.replaceChildren(document.importNode(svg, true));
     } catch (error) {
       if (!picture.firstChild) picture.replaceChildren(problem(error, draw));
@@ -45,6 +45,16 @@ export function chart(name, minutes) {
   };
   watcher.observe(picture);
   return element;
+}
+
+/** In the language of who looks, and in place of the English that the SVG has by itself. */
+function describe(svg, name) {
+  const said = SERIES[name].map((series, index) => {
+    const [last, highest] = svg.dataset.figures.split(";")[index].split("/");
+    return last ? t("chart.said", { name: t(`chart.series.${series}`), last, highest }) : t("chart.unknown", { name: t(`chart.series.${series}`) });
+  });
+  svg.setAttribute("aria-label", `${t(`chart.${name}`)}. ${said.join("; ")}`);
+  for (const english of [...svg.querySelectorAll("title, desc")]) english.remove();
 }
 
 function legend(name) {

@@ -40,6 +40,11 @@ export function ask({ title, text, fields = [], typed, confirm, tone = "primary"
   });
 }
 
+/** As if it was called off. */
+export function dismiss() {
+  document.querySelector("dialog")?.close();
+}
+
 function input({ name, value = "", rows, required, type = "text", min, max }) {
   const attributes = { name, required, "aria-required": required ? "true" : null };
   if (!rows) return h("input", { ...attributes, type, value, min, max, autocomplete: "off" });

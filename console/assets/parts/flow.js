@@ -16,9 +16,9 @@ const ICONS = {
   models: "M5 6c0-3 14-3 14 0s-14 3-14 0zM5 6v12c0 3 14 3 14 0V6M5 12c0 3 14 3 14 0",
 };
 
-/** `now` is the newest measurement, `ordersPerSecond` from the history. */
-export function flow(now, ordersPerSecond) {
-  const { lag, eventsPerSecond } = now;
+/** `now` is the newest measurement. */
+export function flow(now) {
+  const { lag, eventsPerSecond, ordersPerSecond } = now;
   const stations = [
     rest(ordersPerSecond, lag.criticalTime),
     { name: "ledger", href: "#/orders", tone: "ok", value: compact(lag.head), unit: t("flow.events"), rate: eventsPerSecond },

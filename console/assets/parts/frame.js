@@ -1,11 +1,13 @@
 // Brand, menu, who is signed in, language and theme.
 
 import { h } from "../dom.js";
+import { atLeast } from "../format.js";
 import * as i18n from "../i18n.js";
 import { t } from "../i18n.js";
 import * as live from "../live.js";
 import * as session from "../session.js";
 import * as theme from "../theme.js";
+import { unmeasuredSince } from "./measured.js";
 import { badge, button, select } from "./ui.js";
 
 const MENU = ["overview", "orders", "stock", "projections", "outbox", "consumers", "dead-letters", "sagas", "rollout", "audit"];
@@ -65,7 +67,10 @@ function who(onSignOut) {
 function connection() {
   const tones = { live: "ok", waiting: "warn", over: "bad" };
   const state = live.connection();
-  return h("span", { class: `connection ${tones[state]}`, role: "status" }, h("i", { "aria-hidden": true }), h("span", {}, t(`connection.${state}`)));
+  const outage = state === "live" ? live.unmeasured() : null;
+  const tone = outage ? "bad" : tones[state];
+  return h("span", { class: `connection ${tone}`, role: "status" }, h("i", { "aria-hidden": true }),
+    h("span", {}, outage ? unmeasuredSince(outage) : t(`connection.${state}`)));
 }
 
 function item(name, route) {
@@ -81,7 +86,7 @@ function count(name) {
   const now = live.newest();
   if (!now) return null;
   const counts = { "dead-letters": now.deadLetters, sagas: now.stuckSagas, outbox: now.lag.outbox.parkedMessages };
-  return counts[name] > 0 ? counts[name] : null;
+  return counts[name] > 0 ? atLeast(counts[name], name === "sagas" && now.hasMoreStuckSagas) : null;
 }
 
 function skipTo(event) {

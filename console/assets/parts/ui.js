@@ -60,6 +60,11 @@ export function code(text) {
   return h("code", {}, text);
 }
 
+/** What the ledger itself says, in its own words. */
+export function verbatim(text) {
+  return h("p", { class: "note", lang: "en" }, text);
+}
+
 export function link(href, ...content) {
   return h("a", { href }, content);
 }

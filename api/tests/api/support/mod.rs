@@ -120,8 +120,11 @@ impl TestApi {
     }
 
     pub fn token(&self, user: i64, roles: &[Role], groups: &[String]) -> String {
-        let user = UserId::new(user).unwrap();
-        mint_token(&self.key, user, roles, groups, Duration::from_secs(60)).unwrap()
+        self.token_for(user, roles, groups, Duration::from_secs(60))
+    }
+
+    pub fn token_for(&self, user: i64, roles: &[Role], groups: &[String], life: Duration) -> String {
+        mint_token(&self.key, UserId::new(user).unwrap(), roles, groups, life).unwrap()
     }
 
     pub async fn call(&self, call: Call) -> Answer {
