@@ -2,14 +2,15 @@
 //! while people look.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "rebuild/reading.rs"]
+mod reading;
 mod support;
 
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use projections::{Checkpoints, OrderView, Projector, ProjectorConfig, TableHash, verify};
+use reading::Reading;
 use sqlx::PgPool;
 use support::{Instance, binary, eventually, signal};
 use tokio::task::block_in_place;
@@ -33,8 +34,8 @@ async fn killed_twice_in_the_middle_it_goes_on_where_it_was_and_ends_equal() {
         let second = ledger.rebuild(&["orders"]);
         assert_eq!(second.status.code(), Some(1), "{second:?}");
         assert!(text(&second.stderr).contains("a rebuild is running already: version 2"), "{second:?}");
-        signal(rebuild.id(), libc::SIGKILL);
-        rebuild.wait().unwrap();
+        rebuild.kill();
+        ledger.await_end_of_connections();
         let left = ledger.position().await;
         assert!(left >= reached && left < EVENTS, "killed in the middle: {left}");
         reached = left;
@@ -54,13 +55,40 @@ async fn killed_twice_in_the_middle_it_goes_on_where_it_was_and_ends_equal() {
     let mut stopped = ledger.start_slowly().await;
     ledger.await_position_above(0, &mut stopped).await;
     signal(stopped.id(), libc::SIGINT);
-    let stopped = stopped.wait_with_output().unwrap();
+    let stopped = stopped.output();
     assert_eq!(stopped.status.code(), Some(1));
     assert!(text(&stopped.stdout).contains("`order-ledger rebuild orders` goes on with it"), "{stopped:?}");
     let rebuilt = ledger.rebuild(&["orders", "--json"]);
     assert_eq!(rebuilt.status.code(), Some(0), "{rebuilt:?}");
     let told: serde_json::Value = serde_json::from_slice(&rebuilt.stdout).unwrap();
     assert_eq!((&told["items"][0]["version"], &told["items"][0]["unchanged"]), (&3.into(), &true.into()), "{told}");
+}
+
+/// The bench is the judge: it fails unless each of the three is one rebuild that went on where it was left, is equal to what
+/// was shown and to the ledger, and no read failed meanwhile.
+#[test]
+fn killed_twice_under_live_load_all_three_go_on_and_end_verified() {
+    let database = embedded_postgres::testing::database();
+    let directory = tempfile::tempdir().unwrap();
+    let bench = Command::new(binary())
+        .args(["bench", "rebuild", "--events", "20000", "--kills", "2", "--seconds", "1", "--json"])
+        .env("LEDGER__DATABASE__URL", &database.url)
+        .env("LEDGER__DATA_DIR", directory.path())
+        .env("LEDGER__PROJECTION__REBUILD_LEASE_TTL_MS", LEASE_TTL_MS)
+        .env("LEDGER__PROJECTION__REBUILD_MAX_RANGE_EVENTS", "500")
+        .env("LEDGER__PROJECTION__REBUILD_MAX_BUSY_PERCENT", "50")
+        .output()
+        .unwrap();
+    assert_eq!(bench.status.code(), Some(0), "{bench:?}");
+    let report: serde_json::Value = serde_json::from_slice(&bench.stdout).unwrap();
+    let rate = |name: &str| {
+        let row = report["rows"].as_array().unwrap().iter().find(|row| row["name"] == name);
+        row.unwrap()["perSecond"].as_f64().unwrap()
+    };
+    assert!(rate("rebuild of orders, stock and notifications") > 0.0, "{report:#}");
+    assert!(rate("plain COPY of the same events") > 0.0, "{report:#}");
+    let notes = report["notes"].to_string();
+    assert!(notes.contains("Killed (SIGKILL) 2 times") && notes.contains("Verified"), "{report:#}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -85,6 +113,29 @@ async fn what_there_is_not_is_named_and_nothing_is_begun() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn one_of_several_that_is_refused_or_fails_is_told_with_what_became_of_the_others() {
+    let ledger = FilledLedger::with_events(10).await;
+    let first = ledger.rebuild(&["orders"]);
+    assert_eq!(first.status.code(), Some(0), "{first:?}");
+    // All of them or none: nothing is told of what was taken back.
+    let back = ledger.rebuild(&["orders", "stock", "--rollback"]);
+    assert_eq!((back.status.code(), text(&back.stdout).as_str()), (Some(1), ""), "{back:?}");
+    assert!(text(&back.stderr).contains("stock: there is no version to go back to"), "{back:?}");
+
+    // A newer program's rebuild was left behind.
+    let newer = "insert into projection.rebuild (name, version, code_version, dry_run, requested_by)
+                 values ('orders', 3, 99, false, 'test')";
+    sqlx::query(newer).execute(&ledger.pool).await.unwrap();
+    let compared = ledger.rebuild(&["stock", "orders", "--dry-run"]);
+    assert_eq!(compared.status.code(), Some(1), "{compared:?}");
+    assert!(text(&compared.stderr).contains("`order-ledger rebuild orders` goes on with it"), "{compared:?}");
+    let both = ledger.rebuild(&["orders", "stock"]);
+    assert_eq!(both.status.code(), Some(1), "{both:?}");
+    assert!(text(&both.stdout).contains("stock: version 2 is shown"), "{both:?}");
+    assert!(text(&both.stderr).contains("orders: a newer program is rebuilding it"), "{both:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_read_model_is_named_and_mended_with_no_failed_read() {
     let mut instance = Instance::start(&[("LEDGER__PROJECTION__REBUILD_POLL_INTERVAL_MS", "100")]);
     let order = confirmed_order(&instance).await;
@@ -95,12 +146,16 @@ async fn a_damaged_read_model_is_named_and_mended_with_no_failed_read() {
     let found = instance.run(&["verify"]);
     assert_eq!(found.status.code(), Some(1));
     let named = format!("order_id \"{order}\": quantity is 9, by the ledger 2");
-    assert!(text(&found.stdout).contains(&named), "{found:?}");
+    for named in [&named, "title is \"damaged\", by the ledger", "locked is 50, by the ledger 0"] {
+        assert!(text(&found.stdout).contains(named), "{found:?}");
+    }
     let compared = instance.run(&["rebuild", "orders", "--dry-run"]);
     assert_eq!(compared.status.code(), Some(1), "{compared:?}");
     assert!(text(&compared.stdout).contains(&named), "{compared:?}");
-    let mended = instance.run(&["rebuild", "orders"]);
+    let mended = instance.run(&["rebuild", "orders", "stock", "notifications"]);
     assert_eq!(mended.status.code(), Some(0), "{mended:?}");
+    let stock = instance.client().get("/v1/ticket-types/2001/stock").await;
+    assert_eq!((stock.status, &stock.body["locked"]), (200, &0.into()), "at once, whatever was kept of it: {stock:?}");
     instance.assert_settled();
 
     all_at_once_from_the_command_line_and_from_rest(&instance, &pool).await;
@@ -153,42 +208,6 @@ async fn built_by_another_version(instance: &mut Instance, pool: &PgPool) {
     instance.assert_settled();
 }
 
-/// People who look at orders all the time: every answer must be whole.
-struct Reading {
-    going_on: Arc<AtomicBool>,
-    reads: Arc<AtomicUsize>,
-    task: tokio::task::JoinHandle<()>,
-}
-
-impl Reading {
-    fn start(instance: &Instance, order: &str) -> Self {
-        let (going_on, reads) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicUsize::new(0)));
-        let (client, order) = (instance.client(), order.to_owned());
-        let task = {
-            let (going_on, reads) = (going_on.clone(), reads.clone());
-            tokio::spawn(async move {
-                while going_on.load(Ordering::Relaxed) {
-                    let list = client.get("/v1/orders?userId=1").await;
-                    assert_eq!(list.status, 200, "{list:?}");
-                    let items = list.body["items"].as_array().unwrap();
-                    assert!(items.len() == 1 && items[0]["orderId"] == *order, "{list:?}");
-                    assert_eq!(items[0]["status"], "CONFIRMED", "{list:?}");
-                    let stock = client.get("/v1/ticket-types/2001/stock").await;
-                    assert_eq!((stock.status, &stock.body["sold"]), (200, &2.into()), "{stock:?}");
-                    reads.fetch_add(1, Ordering::Relaxed);
-                }
-            })
-        };
-        Self { going_on, reads, task }
-    }
-
-    async fn stop(self) -> usize {
-        self.going_on.store(false, Ordering::Relaxed);
-        self.task.await.unwrap();
-        self.reads.load(Ordering::Relaxed)
-    }
-}
-
 async fn confirmed_order(instance: &Instance) -> String {
     let client = instance.client();
     client.put_on_sale(2001, 100).await;
@@ -197,18 +216,24 @@ async fn confirmed_order(instance: &Instance) -> String {
     client.pay(&order, "ALIPAY").await;
     client.await_status(&order, &["CONFIRMED"], SOON).await;
     instance.assert_settled();
-    let listed = || async { client.get("/v1/orders?userId=1").await.body["items"][0]["status"] == "CONFIRMED" };
-    eventually("the read model to show it", SOON, || wait(listed()).then_some(()));
+    let listed = || async {
+        client.get("/v1/orders?userId=1").await.body["items"][0]["status"] == "CONFIRMED"
+            && client.get("/v1/ticket-types").await.body["items"][0]["sold"] == 2
+            && client.get("/v1/users/1/notifications").await.body["items"][0]["orderId"] == *order
+    };
+    eventually("the read models to show it", SOON, || wait(listed()).then_some(()));
     order
 }
 
 async fn damage(pool: &PgPool, order: &str) {
-    let damaged = sqlx::query("update projection.orders_v1 set quantity = 9 where order_id = $1")
-        .bind(order)
-        .execute(pool)
-        .await
-        .unwrap();
-    assert_eq!(damaged.rows_affected(), 1);
+    for statement in [
+        "update projection.orders_v1 set quantity = 9 where order_id = $1",
+        "update projection.notifications_v1 set title = 'damaged' where order_id = $1",
+        "update projection.stock_v1 set locked = 50 where $1 <> ''",
+    ] {
+        let damaged = sqlx::query(statement).bind(order).execute(pool).await.unwrap();
+        assert!(damaged.rows_affected() > 0, "{statement}");
+    }
 }
 
 async fn shown(instance: &Instance, name: &str) -> serde_json::Value {
@@ -231,10 +256,14 @@ struct FilledLedger {
 
 impl FilledLedger {
     async fn new() -> Self {
+        Self::with_events(EVENTS).await
+    }
+
+    async fn with_events(events: i64) -> Self {
         let database = block_in_place(embedded_postgres::testing::database);
         let pool = PgPool::connect(&database.url).await.unwrap();
         event_store::migrate(&pool).await.unwrap();
-        sqlx::query(include_str!("rebuild/fill.sql")).bind(EVENTS).execute(&pool).await.unwrap();
+        sqlx::query(include_str!("rebuild/fill.sql")).bind(events).execute(&pool).await.unwrap();
         let checkpoints = Checkpoints::new(pool.clone());
         let mut projector = Projector::<OrderView>::new(pool.clone(), checkpoints, ProjectorConfig::default());
         projector.step(&[]).await.unwrap();
@@ -258,15 +287,17 @@ impl FilledLedger {
     }
 
     /// One that takes its time, so that it can be killed in the middle.
-    async fn start_slowly(&self) -> Child {
+    async fn start_slowly(&self) -> Running {
         self.await_free_lease().await;
-        self.command(&["orders"])
+        let child = self
+            .command(&["orders"])
             .env("LEDGER__PROJECTION__REBUILD_MAX_RANGE_EVENTS", "1000")
             .env("LEDGER__PROJECTION__REBUILD_MAX_BUSY_PERCENT", "10")
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .unwrap()
+            .unwrap();
+        Running { child: Some(child) }
     }
 
     async fn rebuild_when_free(&self) -> Output {
@@ -281,9 +312,18 @@ impl FilledLedger {
         });
     }
 
-    async fn await_position_above(&self, position: i64, rebuild: &mut Child) -> i64 {
+    /// What a dead process committed may still be on its way.
+    fn await_end_of_connections(&self) {
+        let open = "select count(*) from pg_stat_activity
+                    where datname = current_database() and application_name = 'order-ledger'";
+        eventually("its connections to end", SOON, || {
+            (wait(sqlx::query_scalar::<_, i64>(open).fetch_one(&self.pool)).unwrap() == 0).then_some(())
+        });
+    }
+
+    async fn await_position_above(&self, position: i64, rebuild: &mut Running) -> i64 {
         eventually("some ranges to be built", SOON, || {
-            assert!(rebuild.try_wait().unwrap().is_none(), "it was over too soon");
+            assert!(!rebuild.is_over(), "it was over too soon");
             let now = wait(self.position());
             (now > position).then_some(now)
         })
@@ -300,4 +340,40 @@ impl FilledLedger {
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A rebuild under way. Dropped, by a failed assertion too: killed.
+struct Running {
+    child: Option<Child>,
+}
+
+impl Running {
+    fn id(&self) -> u32 {
+        self.child.as_ref().unwrap().id()
+    }
+
+    fn is_over(&mut self) -> bool {
+        self.child.as_mut().unwrap().try_wait().unwrap().is_some()
+    }
+
+    /// kill -9.
+    fn kill(&mut self) {
+        let mut child = self.child.take().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    fn output(mut self) -> Output {
+        self.child.take().unwrap().wait_with_output().unwrap()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            // It may be over already.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
 }

@@ -22,6 +22,6 @@ pub use database::BenchDatabase;
 pub use hot_stock::HotStockBench;
 pub use load::{Load, Sample};
 pub use orders::OrdersBench;
-pub use rebuild::RebuildBench;
+pub use rebuild::{Program, RebuildBench};
 pub use relay::RelayBench;
 pub use report::{Report, Row};

@@ -21,9 +21,26 @@ pub struct Sample {
     pub calls_by_caller: Vec<u64>,
 }
 
+/// How long each call took, and all of them together.
+#[derive(Debug, Default)]
+pub(crate) struct Latencies {
+    of_calls: Vec<Duration>,
+    elapsed: Duration,
+    calls_by_caller: Vec<u64>,
+}
+
 impl Load {
     /// `call(caller, n)` says whether there was something to do; the first `false` ends that caller.
     pub async fn run<F, Fut>(self, call: F) -> Sample
+    where
+        F: Fn(usize, u64) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = anyhow::Result<bool>> + Send,
+    {
+        self.measure(call).await.sample()
+    }
+
+    /// The same, to be joined with others.
+    pub(crate) async fn measure<F, Fut>(self, call: F) -> Latencies
     where
         F: Fn(usize, u64) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = anyhow::Result<bool>> + Send,
@@ -36,21 +53,20 @@ impl Load {
                 tokio::spawn(async move { one_caller(&*call, caller, started, self.duration).await })
             })
             .collect();
-        let mut latencies = Vec::new();
+        let mut of_calls = Vec::new();
         let mut calls_by_caller = Vec::new();
         for caller in callers {
             // A failed call is a failed benchmark: a figure without it would be a lie.
             match caller.await {
                 Ok(Ok(own)) => {
                     calls_by_caller.push(own.len() as u64);
-                    latencies.extend(own);
+                    of_calls.extend(own);
                 }
                 Ok(Err(error)) => panic!("a call failed: {error:#}"),
                 Err(error) => panic!("a caller died: {error}"),
             }
         }
-        let elapsed = started.elapsed();
-        sample(latencies, elapsed, calls_by_caller)
+        Latencies { of_calls, elapsed: started.elapsed(), calls_by_caller }
     }
 }
 
@@ -75,16 +91,25 @@ where
     Ok(latencies)
 }
 
-fn sample(mut latencies: Vec<Duration>, elapsed: Duration, calls_by_caller: Vec<u64>) -> Sample {
-    latencies.sort_unstable();
-    let quantile = |q: f64| {
-        let index = (latencies.len().saturating_sub(1) as f64 * q) as usize;
-        latencies.get(index).map_or(0.0, |latency| latency.as_secs_f64() * 1_000.0)
-    };
-    Sample {
-        per_second: latencies.len() as f64 / elapsed.as_secs_f64(),
-        p50_ms: quantile(0.5),
-        p99_ms: quantile(0.99),
-        calls_by_caller,
+impl Latencies {
+    /// Takes those in that were measured after these.
+    pub(crate) fn join(&mut self, later: Self) {
+        self.of_calls.extend(later.of_calls);
+        self.elapsed += later.elapsed;
+        self.calls_by_caller.extend(later.calls_by_caller);
+    }
+
+    pub(crate) fn sample(mut self) -> Sample {
+        self.of_calls.sort_unstable();
+        let quantile = |q: f64| {
+            let index = (self.of_calls.len().saturating_sub(1) as f64 * q) as usize;
+            self.of_calls.get(index).map_or(0.0, |latency| latency.as_secs_f64() * 1_000.0)
+        };
+        Sample {
+            per_second: self.of_calls.len() as f64 / self.elapsed.as_secs_f64().max(1e-6),
+            p50_ms: quantile(0.5),
+            p99_ms: quantile(0.99),
+            calls_by_caller: self.calls_by_caller,
+        }
     }
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use event_store::read;
 use sqlx::{PgConnection, PgPool};
 use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -124,6 +125,30 @@ impl LiveVersions {
         }
         let versions = rows.into_iter().map(|(version, _)| version).collect();
         Ok(Self { versions, position })
+    }
+
+    /// The same for who mends what was edited by hand: where they stand apart, only the one that is shown stays live; and
+    /// none is further than the ledger, where it would pass over what comes.
+    pub async fn lock_and_align(
+        connection: &mut PgConnection,
+        projection: &'static str,
+    ) -> Result<Self, ProjectionError> {
+        match Self::lock(connection, projection).await {
+            Err(ProjectionError::Diverged { .. }) => {
+                tracing::warn!(projection, "its live versions are at different positions: only the shown one is kept");
+                sqlx::query(include_str!("../sql/rebuild/keep_shown_only.sql"))
+                    .bind(projection)
+                    .execute(&mut *connection)
+                    .await?;
+            }
+            locked => drop(locked?),
+        }
+        sqlx::query(include_str!("../sql/rebuild/hold_to_ledger.sql"))
+            .bind(projection)
+            .bind(read::head(&mut *connection).await?)
+            .execute(&mut *connection)
+            .await?;
+        Self::lock(connection, projection).await
     }
 
     /// Moves all of them, unless a projector with a newer lease has been here.

@@ -1,3 +1,5 @@
+use std::borrow::Cow;
+
 use event_store::StoreError;
 
 /// Why a projection, a query of a read model or a check of it could not go on.
@@ -16,7 +18,8 @@ pub enum ProjectionError {
     /// Another instance took the projection over: nothing was written.
     #[error("{projection}: another instance has taken over")]
     Fenced { projection: &'static str },
-    /// The live versions of one read model stand at different positions, which no transaction of ours can leave behind.
+    /// The live versions of one read model stand at different positions, which no transaction of ours can leave behind. A
+    /// rebuild keeps the one that is shown, and no other.
     #[error("{projection}: its live versions are at different positions: rebuild it")]
     Diverged { projection: &'static str },
     #[error("there is no projection called {0:?}")]
@@ -25,15 +28,23 @@ pub enum ProjectionError {
     BadCursor,
     /// Somebody works on it, or it waits for somebody to.
     #[error(
-        "{projection}: a rebuild is running already: version {version} is at position {position} of {target} ({}%)",
+        "{projection}: a {} is running already: version {version} is at position {position} of {target} ({}%)",
+        if *dry_run { "dry run" } else { "rebuild" },
         percent(*position, *target)
     )]
-    RebuildRuns { projection: String, version: i32, position: i64, target: i64 },
+    RebuildRuns { projection: String, dry_run: bool, version: i32, position: i64, target: i64 },
     /// Another process works on this rebuild now: nothing was written.
     #[error("{projection}: another process has taken the rebuild over")]
     RebuildTaken { projection: String },
+    /// Everybody else would queue behind whoever waits for it longer.
+    #[error(
+        "{projection}: a query that takes long keeps the version that is shown from being replaced: try again when it is over"
+    )]
+    SwapWithheld { projection: &'static str },
     #[error("{projection}: there is no version to go back to")]
     NoPreviousVersion { projection: &'static str },
+    #[error("{0} took longer than {1} s")]
+    TooSlow(&'static str, u64),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -45,13 +56,30 @@ impl ProjectionError {
     pub(crate) fn is_about_data(&self) -> bool {
         match self {
             Self::BadEvent { .. } => true,
-            Self::Database(sqlx::Error::Database(error)) => {
-                error.code().is_some_and(|code| code.starts_with("22") || code.starts_with("23"))
-            }
-            _ => false,
+            _ => self.sqlstate().is_some_and(|code| code.starts_with("22") || code.starts_with("23")),
+        }
+    }
+
+    /// A table or a column is not there, or is another (SQLSTATE 42): somebody was at the schema by hand, and waiting
+    /// won't mend that either.
+    pub(crate) fn is_about_schema(&self) -> bool {
+        self.sqlstate().is_some_and(|code| code.starts_with("42"))
+    }
+
+    pub(crate) fn is_lock_not_had_in_time(&self) -> bool {
+        self.sqlstate().is_some_and(|code| code == LOCK_NOT_AVAILABLE)
+    }
+
+    fn sqlstate(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Self::Database(sqlx::Error::Database(error)) => error.code(),
+            _ => None,
         }
     }
 }
+
+/// SQLSTATE of a lock that was not had in time.
+const LOCK_NOT_AVAILABLE: &str = "55P03";
 
 fn percent(position: i64, target: i64) -> i64 {
     if target > 0 { (position * 100 / target).clamp(0, 100) } else { 0 }

@@ -58,7 +58,7 @@ pub fn describe_metrics() {
     for name in NAMES {
         gauge!(LAG_EVENTS, "projection" => name).set(f64::NAN);
         gauge!(LAG_SECONDS, "projection" => name).set(f64::NAN);
-        gauge!(STOPPED, "projection" => name).set(0.0);
+        gauge!(STOPPED, "projection" => name).set(f64::NAN);
         counter!(EVENTS, "projection" => name).absolute(0);
     }
 }

@@ -16,6 +16,7 @@ mod current;
 mod error;
 mod hash;
 mod ledger;
+mod pace;
 mod page;
 mod past;
 

@@ -155,7 +155,7 @@ impl<M: ReadModel> Projector<M> {
         loop {
             let mut stopped_by = None;
             match (self.try_transact(target, message_ids, token, &mut stopped_by).await, stopped_by) {
-                (Err(error), Some(version)) if error.is_about_data() => {
+                (Err(error), Some(version)) if error.is_about_data() || error.is_about_schema() => {
                     if !self.give_up_unshown(version, &error).await? {
                         return Err(error);
                     }

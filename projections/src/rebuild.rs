@@ -19,9 +19,11 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
+use event_store::StoreError;
 use event_store::lease::{self, Lease};
 use sqlx::PgPool;
 use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -57,6 +59,8 @@ pub struct Rebuilder {
 pub struct Claim {
     name: String,
     lease: Lease,
+    /// By our clock, and so rather too early.
+    expires_at: Instant,
 }
 
 impl Rebuilder {
@@ -71,8 +75,9 @@ impl Rebuilder {
             return Err(ProjectionError::UnknownProjection(name.to_owned()));
         }
         let holder = Uuid::now_v7().to_string();
+        let expires_at = Instant::now() + self.config.lease_ttl;
         let lease = lease::try_acquire(&self.pool, &format!("rebuild-{name}"), &holder, self.config.lease_ttl).await?;
-        Ok(lease.map(|lease| Claim { name: name.to_owned(), lease }))
+        Ok(lease.map(|lease| Claim { name: name.to_owned(), lease, expires_at }))
     }
 
     /// Lets another process take it at once.
@@ -94,19 +99,23 @@ impl Rebuilder {
         let stop = shutdown.child_token();
         // Dropped all the same, nobody renews the lease for nobody.
         let _stop_at_the_latest = stop.clone().drop_guard();
-        let keeping = tokio::spawn(keep(self.pool.clone(), claim.lease.clone(), self.config.lease_ttl, stop.clone()));
+        let (ttl, expires_at) = (self.config.lease_ttl, claim.expires_at);
+        let keeping = tokio::spawn(keep(self.pool.clone(), claim.lease.clone(), ttl, expires_at, stop.clone()));
         let worked = self.work(&claim, watch, &stop).await;
-        let lost = stop.is_cancelled() && !shutdown.is_cancelled();
         stop.cancel();
-        // It ends with `stop`; there is nothing to learn from how.
-        let _ = keeping.await;
+        // It does not panic, and nobody else has it.
+        let kept = keeping.await.unwrap_or(KeptUntil::Stopped);
         let name = claim.name.clone();
-        self.release(claim).await?;
-        match worked? {
-            Worked::Nothing => Ok(None),
-            Worked::ToTheEnd(rebuild) => Ok(Some(*rebuild)),
-            Worked::UntilStopped if lost => Err(ProjectionError::RebuildTaken { projection: name }),
-            Worked::UntilStopped => record::last(&self.pool, &name).await,
+        // Failing that, the lease runs out by itself; how the work ended matters more.
+        if let Err(error) = self.release(claim).await {
+            tracing::debug!(projection = %name, %error, "lease of a rebuild not released");
+        }
+        match (worked?, kept) {
+            (Worked::Nothing, _) => Ok(None),
+            (Worked::ToTheEnd(rebuild), _) => Ok(Some(*rebuild)),
+            (Worked::UntilStopped, KeptUntil::Taken) => Err(ProjectionError::RebuildTaken { projection: name }),
+            (Worked::UntilStopped, KeptUntil::Expired(error)) => Err(error.into()),
+            (Worked::UntilStopped, KeptUntil::Stopped) => record::last(&self.pool, &name).await,
         }
     }
 
@@ -116,11 +125,18 @@ impl Rebuilder {
             let running = record::last(&self.pool, name).await?;
             return Err(running.map_or(sqlx::Error::RowNotFound.into(), |rebuild| rebuild.runs()));
         };
-        let mut transaction = self.pool.begin().await?;
-        resume_or_request(&mut transaction, name, dry_run, requested_by).await?;
-        transaction.commit().await?;
+        if let Err(error) = self.request(name, dry_run, requested_by).await {
+            self.release(claim).await?;
+            return Err(error);
+        }
         let outcome = self.carry_out(claim, &|_| {}, &CancellationToken::new()).await?;
         outcome.ok_or_else(|| ProjectionError::RebuildTaken { projection: name.to_owned() })
+    }
+
+    async fn request(&self, name: &str, dry_run: bool, requested_by: &str) -> Result<(), ProjectionError> {
+        let mut transaction = self.pool.begin().await?;
+        resume_or_request(&mut transaction, name, dry_run, requested_by).await?;
+        Ok(transaction.commit().await?)
     }
 
     async fn work(&self, claim: &Claim, watch: Watch<'_>, stop: &CancellationToken) -> Result<Worked, ProjectionError> {
@@ -154,6 +170,7 @@ impl Rebuilder {
             rebuild,
             watch,
             stop,
+            since: None,
             model: PhantomData,
         };
         let ended = work.run().await?;
@@ -169,11 +186,43 @@ enum Worked {
     UntilStopped,
 }
 
-/// Renews a lease until `stop`, and stops the work when it is lost.
-async fn keep(pool: PgPool, lease: Lease, ttl: Duration, stop: CancellationToken) {
-    while stop.run_until_cancelled(tokio::time::sleep(ttl / 3)).await.is_some() {
-        if !matches!(lease.renew(&pool, ttl).await, Ok(true)) {
-            stop.cancel();
-        }
+/// How long a lease was kept.
+enum KeptUntil {
+    Stopped,
+    /// Another process has it, or may have it.
+    Taken,
+    /// It could not be renewed in time.
+    Expired(StoreError),
+}
+
+/// Renews a lease until `stop`, and stops the work when it is lost. An attempt that fails is no loss yet: while the lease
+/// lasts it is tried again.
+async fn keep(
+    pool: PgPool,
+    lease: Lease,
+    ttl: Duration,
+    mut expires_at: Instant,
+    stop: CancellationToken,
+) -> KeptUntil {
+    let mut pause = ttl / 3;
+    while stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_some() {
+        let renewed_until = Instant::now() + ttl;
+        let kept = match timeout_at(expires_at, lease.renew(&pool, ttl)).await {
+            Ok(Ok(true)) => {
+                (pause, expires_at) = (ttl / 3, renewed_until);
+                continue;
+            }
+            Ok(Ok(false)) => KeptUntil::Taken,
+            Ok(Err(error)) if Instant::now() >= expires_at => KeptUntil::Expired(error),
+            Ok(Err(error)) => {
+                tracing::warn!(lease = %lease.name, %error, "lease not renewed yet");
+                pause = ttl / 20;
+                continue;
+            }
+            Err(_) => KeptUntil::Expired(StoreError::Database(sqlx::Error::PoolTimedOut)),
+        };
+        stop.cancel();
+        return kept;
     }
+    KeptUntil::Stopped
 }

@@ -66,9 +66,9 @@ impl Projections {
         shutdown: CancellationToken,
     ) {
         let projector = Arc::new(Mutex::new(projector));
-        let mut delay = self.config.min_retry_delay;
+        let mut retry = Retry { delay: self.config.min_retry_delay, reason: None };
         loop {
-            let outcome = self.work(&projector, head.clone(), &mut delay, &shutdown).await;
+            let outcome = self.work(&projector, head.clone(), &mut retry, &shutdown).await;
             // Failed or done, another instance may try, perhaps one that knows better.
             projector.lock().await.release().await;
             if shutdown.is_cancelled() {
@@ -76,13 +76,13 @@ impl Projections {
             }
             if let Err(error) = outcome {
                 stopped(M::NAME, true);
-                tracing::error!(projection = M::NAME, retry_ms = delay.as_millis() as u64, %error, "projection stopped");
+                retry.note(M::NAME, error.to_string());
             }
             tokio::select! {
                 () = shutdown.cancelled() => return,
-                () = tokio::time::sleep(delay) => {}
+                () = tokio::time::sleep(retry.delay) => {}
             }
-            delay = (delay * 2).min(self.config.max_retry_delay);
+            retry.delay = (retry.delay * 2).min(self.config.max_retry_delay);
         }
     }
 
@@ -92,7 +92,7 @@ impl Projections {
         &self,
         projector: &Arc<Mutex<Projector<M>>>,
         mut head: watch::Receiver<i64>,
-        delay: &mut Duration,
+        retry: &mut Retry,
         shutdown: &CancellationToken,
     ) -> Result<(), ProjectionError> {
         let pause = self.config.lease_ttl / 3;
@@ -104,7 +104,7 @@ impl Projections {
             }
         }
         stopped(M::NAME, false);
-        *delay = self.config.min_retry_delay;
+        *retry = Retry { delay: self.config.min_retry_delay, reason: None };
         tracing::info!(projection = M::NAME, "projection active");
 
         let leaving = shutdown.child_token();
@@ -132,6 +132,23 @@ impl Projections {
             self.consumer.clone(),
         );
         tokio::spawn(runtime.run(leaving))
+    }
+}
+
+/// Of a projection that fails.
+struct Retry {
+    delay: Duration,
+    /// Why it failed last.
+    reason: Option<String>,
+}
+
+impl Retry {
+    /// The same failure again is no news: one event may keep it for days.
+    fn note(&mut self, projection: &'static str, reason: String) {
+        if self.reason.as_ref() != Some(&reason) {
+            tracing::error!(projection, retry_ms = self.delay.as_millis() as u64, error = reason, "projection stopped");
+            self.reason = Some(reason);
+        }
     }
 }
 

@@ -18,6 +18,10 @@ const RUNNING: &str = "ledger_saga_running";
 const STUCK: &str = "ledger_saga_stuck";
 const SAGA: &str = "fulfilment";
 const LEASE_NAME: &str = "saga-watch";
+/// Bounds one look.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest pause after a look that took long.
+const MAX_PAUSE: Duration = Duration::from_secs(30);
 
 /// How sagas are watched.
 #[derive(Debug, Clone)]
@@ -64,17 +68,25 @@ impl SagaWatch {
 
     /// Watches until `shutdown`.
     pub async fn run(mut self, shutdown: CancellationToken) {
+        let mut is_failing = false;
         while !shutdown.is_cancelled() {
             let started = Instant::now();
-            match self.step().await {
-                Ok(report) => show(report.as_ref()),
+            match self.look().await {
+                Ok(report) => {
+                    if std::mem::take(&mut is_failing) {
+                        tracing::info!("sagas are watched again");
+                    }
+                    show(report.as_ref());
+                }
                 Err(error) => {
-                    tracing::warn!(%error, "sagas can't be watched just now");
+                    if !std::mem::replace(&mut is_failing, true) {
+                        tracing::warn!(%error, "sagas can't be watched just now");
+                    }
                     show(None);
                 }
             }
             // Looking at many must not become part of why they are many.
-            let pause = self.config.interval.max(started.elapsed() * 10);
+            let pause = self.config.interval.max((started.elapsed() * 10).min(MAX_PAUSE));
             tokio::select! {
                 () = shutdown.cancelled() => {}
                 () = tokio::time::sleep(pause) => {}
@@ -84,6 +96,12 @@ impl SagaWatch {
             // Only a courtesy to the next holder, who would otherwise wait for the lease to end.
             lease.release(&self.pool).await.ok();
         }
+    }
+
+    /// Postgres that hangs is a failure: what is shown must not stay as it was.
+    async fn look(&mut self) -> Result<Option<SagaReport>, ProjectionError> {
+        let looked = tokio::time::timeout(LOOK_TIMEOUT, self.step()).await;
+        looked.unwrap_or(Err(ProjectionError::TooSlow("looking for sagas that hang", LOOK_TIMEOUT.as_secs())))
     }
 
     /// Looks once; `None` where another process does.

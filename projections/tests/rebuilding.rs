@@ -1,19 +1,21 @@
 //! Rebuilds: gone on with after a kill, refused while one runs, compared, shown, taken back; and what readers see of it.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "support/rebuilds.rs"]
+mod rebuilds;
 mod support;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use projections::rebuild::{self, last, resume_or_request};
-use projections::{
-    OrderFilter, OrderView, ProjectionError, ProjectorConfig, Rebuild, RebuildConfig, RebuildState, Rebuilder,
-    StockView, TableHash, lag, orders, verify,
+use projections::rebuild::{self, last};
+use projections::{OrderView, ProjectionError, Rebuild, RebuildConfig, RebuildState, Rebuilder, lag, verify};
+use rebuilds::{
+    begin_and_kill_after, everything, expire_lease, hash, impatient, indexes, lag_of, projected, request, roll_back,
+    run, small_ranges, swap_waits, versions,
 };
-use sqlx::PgPool;
-use support::{World, eventually};
+use support::eventually;
 use tokio_util::sync::CancellationToken;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -213,11 +215,8 @@ async fn a_long_query_delays_the_swap_and_nobody_else() {
     let config = RebuildConfig { swap_lock_timeout: Duration::from_millis(50), ..RebuildConfig::default() };
     let rebuilder = Rebuilder::new(world.pool.clone(), config);
     let rebuilding = tokio::spawn(async move { rebuilder.rebuild("orders", false, "test").await });
-    eventually("the swap is due", || async {
-        last(&world.pool, "orders").await.unwrap().is_some_and(|rebuild| rebuild.state == RebuildState::Verifying)
-    })
-    .await;
-    for _ in 0..20 {
+    for _ in 0..3 {
+        eventually("the swap waits for the query", || swap_waits(&world)).await;
         let read = tokio::time::timeout(Duration::from_secs(5), everything(&world)).await;
         assert!(read.is_ok(), "a short query waits behind the swap");
     }
@@ -296,101 +295,4 @@ async fn what_is_asked_for_is_carried_out_side_by_side() {
     shutdown.cancel();
     attending.await.unwrap();
     assert!(lag(&world.pool).await.unwrap().iter().all(|lag| lag.active_version == 2));
-}
-
-/// A ledger with orders, all of it projected.
-async fn projected(rounds: i64) -> World {
-    let world = World::selling(10_000).await;
-    world.some_orders(rounds).await;
-    world.projector_with::<OrderView>(impatient()).step(&[]).await.unwrap();
-    world.projector_with::<StockView>(impatient()).step(&[]).await.unwrap();
-    world
-}
-
-/// Each step of its own projector: the lease must not be waited for.
-fn impatient() -> ProjectorConfig {
-    ProjectorConfig { lease_ttl: Duration::from_millis(1), ..ProjectorConfig::default() }
-}
-
-fn small_ranges() -> RebuildConfig {
-    RebuildConfig { max_range_events: 10, ..RebuildConfig::default() }
-}
-
-/// As a process that dies, and its connections with it: nothing is finished, nothing is given back. Answers where it began.
-async fn begin_and_kill_after(world: &World, ranges: usize) -> i64 {
-    let pool = PgPool::connect_with((*world.pool.connect_options()).clone()).await.unwrap();
-    let rebuilder = Rebuilder::new(pool.clone(), small_ranges());
-    let claim = rebuilder.claim("orders").await.unwrap().expect("nobody else's");
-    request(world, "orders", false).await;
-    let from = last(&world.pool, "orders").await.unwrap().unwrap().position;
-    let seen = Arc::new(AtomicUsize::new(0));
-    let watched = seen.clone();
-    let dying = tokio::spawn(async move {
-        let watch = move |_: &Rebuild| {
-            watched.fetch_add(1, Ordering::SeqCst);
-        };
-        rebuilder.carry_out(claim, &watch, &CancellationToken::new()).await
-    });
-    // It is told once before the first range.
-    eventually("some ranges are built", || async { seen.load(Ordering::SeqCst) > ranges }).await;
-    dying.abort();
-    assert!(dying.await.unwrap_err().is_cancelled(), "it was over too soon");
-    pool.close().await;
-    from
-}
-
-async fn request(world: &World, name: &str, dry_run: bool) {
-    let mut transaction = world.pool.begin().await.unwrap();
-    resume_or_request(&mut transaction, name, dry_run, "test").await.unwrap();
-    transaction.commit().await.unwrap();
-}
-
-async fn roll_back(world: &World) -> Result<i32, ProjectionError> {
-    let mut transaction = world.pool.begin().await.unwrap();
-    let version = rebuild::rollback(&mut transaction, "orders").await?;
-    transaction.commit().await.unwrap();
-    Ok(version)
-}
-
-async fn expire_lease(world: &World) {
-    run(world, "update store.lease set expires_at = '-infinity' where name = $1", "rebuild-orders").await;
-}
-
-async fn run(world: &World, statement: &'static str, key: &str) {
-    sqlx::query(statement).bind(key).execute(&world.pool).await.unwrap();
-}
-
-async fn hash(world: &World) -> TableHash {
-    TableHash::of_shown::<OrderView>(&world.pool).await.unwrap()
-}
-
-async fn lag_of(world: &World) -> projections::ProjectionLag {
-    lag(&world.pool).await.unwrap().into_iter().find(|lag| lag.name == "orders").unwrap()
-}
-
-async fn everything(world: &World) -> Vec<OrderView> {
-    let all = OrderFilter { limit: 500, ..OrderFilter::default() };
-    orders::list(&world.pool, &all).await.unwrap().items
-}
-
-async fn versions(world: &World) -> Vec<String> {
-    sqlx::query_scalar(
-        "select tablename::text from pg_tables where schemaname = 'projection' and tablename like 'orders%' order by 1",
-    )
-    .fetch_all(&world.pool)
-    .await
-    .unwrap()
-}
-
-/// What the indexes of a version are on, without names.
-async fn indexes(world: &World, version: i32) -> Vec<String> {
-    let mut definitions: Vec<String> = sqlx::query_scalar(
-        "select split_part(indexdef, ' USING ', 2) from pg_indexes where schemaname = 'projection' and tablename = $1",
-    )
-    .bind(format!("orders_v{version}"))
-    .fetch_all(&world.pool)
-    .await
-    .unwrap();
-    definitions.sort();
-    definitions
 }

@@ -8,8 +8,11 @@ use std::time::Duration;
 use domain::fulfilment::ResolveAction;
 use domain::{Fulfilment, FulfilmentCommand, FulfilmentStep, LockId, OrderId, PaymentId, Quantity, TicketTypeId};
 use event_store::{Command, Metadata};
+use metrics_exporter_prometheus::PrometheusBuilder;
 use projections::{SagaFilter, SagaStatus, SagaView, SagaWatch, SagaWatchConfig, TableHash, sagas, verify};
 use support::{TICKET_TYPE, World};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 const STUCK: SagaFilter = SagaFilter::Stuck { after: Duration::from_secs(120) };
 
@@ -194,4 +197,26 @@ async fn the_alarm_is_raised_once_for_each_saga_and_by_one_process() {
     tell(&world, &order(1), vec![FulfilmentCommand::Complete {}]).await;
     project(&world).await;
     assert_eq!(first.step().await.unwrap().unwrap().stuck, 0);
+}
+
+#[tokio::test]
+async fn while_postgres_hangs_the_number_of_stuck_sagas_is_unknown() {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let _shown = metrics::set_default_local_recorder(&recorder);
+    let until_shown = async |value: &str| {
+        let shown = async {
+            while !recorder.handle().render().contains(&format!("ledger_saga_stuck {value}\n")) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), shown).await.unwrap_or_else(|_| panic!("{value} in time"));
+    };
+    let world = World::new().await;
+    let often = SagaWatchConfig { interval: Duration::from_secs(1), ..SagaWatchConfig::default() };
+    let watching = SagaWatch::new(world.pool.clone(), often).run(CancellationToken::new());
+    let _watching = AbortOnDropHandle::new(tokio::spawn(watching));
+    until_shown("0").await;
+    let mut hanging = world.pool.begin().await.unwrap();
+    sqlx::query("lock table store.lease in access exclusive mode").execute(&mut *hanging).await.unwrap();
+    until_shown("NaN").await;
 }

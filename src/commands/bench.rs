@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bench::{AppendBench, ConsumeBench, HotStockBench, OrdersBench, RebuildBench, RelayBench, Report};
+use bench::{AppendBench, ConsumeBench, HotStockBench, OrdersBench, Program, RebuildBench, RelayBench, Report};
 use clap::{Args, Subcommand};
 use embedded_postgres::{EmbeddedPostgres, EmbeddedPostgresConfig};
 
@@ -10,6 +10,9 @@ use super::{database_url, rebuild_config, runtime};
 use crate::config::Config;
 use crate::exit::Outcome;
 use crate::instance::Instance;
+
+/// More would be killed before they have moved on.
+const MAX_KILLS: i64 = 20;
 
 #[derive(Debug, Args)]
 pub struct BenchArgs {
@@ -52,6 +55,10 @@ enum Run {
         /// Events in the ledger.
         #[arg(long, default_value_t = 1_000_000)]
         events: i64,
+        /// Times it is killed (SIGKILL) in the middle, to be gone on with. `order-ledger rebuild` does it then, as a process
+        /// of its own; after each kill `projection.rebuild_lease_ttl_ms` pass before it can go on.
+        #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=MAX_KILLS))]
+        kills: u32,
     },
     /// Whole orders over REST against a running instance.
     Orders {
@@ -93,9 +100,24 @@ async fn measure(config: &Config, url: &str, args: &BenchArgs) -> anyhow::Result
         Run::HotStock => HotStockBench { callers, round, rounds }.run(url).await,
         Run::Relay { messages } => RelayBench { messages, rounds }.run(url).await,
         Run::Consume { messages } => ConsumeBench { messages, rounds }.run(url).await,
-        Run::Rebuild { events } => RebuildBench { events, round, config: rebuild_config(config) }.run(url).await,
+        Run::Rebuild { events, kills } => {
+            let program = if kills > 0 { Some(program(config, kills)?) } else { None };
+            RebuildBench { events, round, config: rebuild_config(config), program }.run(url).await
+        }
         Run::Orders { orders } => anyhow::bail!("{orders} orders need an instance, not only Postgres"),
     }
+}
+
+/// This one, which rebuilds as it is configured here.
+fn program(config: &Config, kills: u32) -> anyhow::Result<Program> {
+    let projection = &config.projection;
+    let environment = vec![
+        ("LEDGER__PROJECTION__REBUILD_LEASE_TTL_MS", projection.rebuild_lease_ttl_ms.to_string()),
+        ("LEDGER__PROJECTION__REBUILD_MAX_RANGE_EVENTS", projection.rebuild_max_range_events.to_string()),
+        ("LEDGER__PROJECTION__REBUILD_MAX_RANGES_AT_ONCE", projection.rebuild_max_ranges_at_once.to_string()),
+        ("LEDGER__PROJECTION__REBUILD_MAX_BUSY_PERCENT", projection.rebuild_max_busy_percent.to_string()),
+    ];
+    Ok(Program { path: std::env::current_exe()?, environment, kills })
 }
 
 async fn whole_orders(config: &Config, args: &BenchArgs, orders: usize) -> anyhow::Result<Report> {

@@ -109,27 +109,31 @@ async fn rollback(pool: &PgPool, names: &[&'static str], json: bool) -> Outcome 
         let detail = json!({ "version": version });
         let action = audit::Action { actor: ACTOR, action: "projection.rollback", subject: name, detail };
         audit::record(&mut *transaction, action).await?;
-        shown.push(json!({ "name": name, "activeVersion": version }));
-        if !json {
-            println!("{name}: version {version} is shown again");
-        }
+        shown.push((name, version));
     }
     transaction.commit().await?;
     if json {
-        println!("{}", serde_json::to_string_pretty(&json!({ "items": shown }))?);
+        let items: Vec<_> =
+            shown.iter().map(|(name, version)| json!({ "name": name, "activeVersion": version })).collect();
+        println!("{}", serde_json::to_string_pretty(&json!({ "items": items }))?);
+    } else {
+        shown.iter().for_each(|(name, version)| println!("{name}: version {version} is shown again"));
     }
     Ok(())
 }
 
 async fn build(pool: &PgPool, rebuilder: &Rebuilder, names: &[&'static str], args: &RebuildArgs) -> Outcome {
     let claims = claim_all(pool, rebuilder, names).await?;
+    if let Err(refused) = request_all(pool, names, args.dry_run).await {
+        release_all(rebuilder, claims).await?;
+        return Err(refused.into());
+    }
     let shutdown = CancellationToken::new();
     cancel_on_signal(shutdown.clone())?;
     let bars = Bars::default();
     let mut tasks = JoinSet::new();
     for (name, claim) in claims {
         let (rebuilder, shutdown) = (rebuilder.clone(), shutdown.clone());
-        request(pool, name, args.dry_run).await?;
         let bar = bars.add(name);
         tasks.spawn(async move {
             let outcome = rebuilder.carry_out(claim, &|rebuild| bar.show(rebuild), &shutdown).await;
@@ -139,12 +143,15 @@ async fn build(pool: &PgPool, rebuilder: &Rebuilder, names: &[&'static str], arg
     }
     let mut ended = tasks.join_all().await;
     ended.sort_by_key(|(name, _)| names.iter().position(|wanted| wanted == name));
-    let mut rebuilds = Vec::new();
+    let (mut rebuilds, mut failures) = (Vec::new(), Vec::new());
     for (name, outcome) in ended {
-        let rebuild = outcome.with_context(|| stays(name))?;
-        rebuilds.push(rebuild.with_context(|| format!("{name}: a newer program is rebuilding it"))?);
+        match outcome.with_context(|| stays(name)) {
+            Ok(Some(rebuild)) => rebuilds.push(rebuild),
+            Ok(None) => failures.push(anyhow::anyhow!("{name}: a newer program is rebuilding it")),
+            Err(error) => failures.push(error),
+        }
     }
-    tell(&rebuilds, args)
+    tell(&rebuilds, &failures, args)
 }
 
 /// All of them or none: a rebuild that runs elsewhere refuses the whole command, and nothing is changed.
@@ -158,9 +165,7 @@ async fn claim_all(
         match rebuilder.claim(name).await? {
             Some(claim) => claims.push((*name, claim)),
             None => {
-                for (_, claim) in claims {
-                    rebuilder.release(claim).await?;
-                }
+                release_all(rebuilder, claims).await?;
                 return Err(refusal(last(pool, name).await?, name));
             }
         }
@@ -168,34 +173,54 @@ async fn claim_all(
     Ok(claims)
 }
 
-/// How far the one is that runs.
-fn refusal(running: Option<Rebuild>, name: &str) -> anyhow::Error {
-    let hint = "`order-ledger rebuild --status` tells how far it is; if its process died, it can be gone on with in some seconds";
-    match running {
-        Some(rebuild) if rebuild.is_open() => {
-            let Rebuild { name, version, position, target, .. } = rebuild;
-            let runs = ProjectionError::RebuildRuns { projection: name, version, position, target };
-            anyhow::Error::new(runs).context(hint)
-        }
-        _ => anyhow::anyhow!("{name}: a rebuild is running already; {hint}"),
-    }
-}
-
-async fn request(pool: &PgPool, name: &str, dry_run: bool) -> anyhow::Result<()> {
-    let mut transaction = pool.begin().await?;
-    let (rebuild, resumed) = resume_or_request(&mut transaction, name, dry_run, ACTOR).await?;
-    let detail =
-        json!({ "version": rebuild.version, "dryRun": dry_run, "resumedAt": resumed.then_some(rebuild.position) });
-    let action = audit::Action { actor: ACTOR, action: "projection.rebuild", subject: name, detail };
-    audit::record(&mut *transaction, action).await?;
-    transaction.commit().await?;
-    if resumed {
-        eprintln!("{name}: going on at position {} with version {}", rebuild.position, rebuild.version);
+async fn release_all(rebuilder: &Rebuilder, claims: Vec<(&'static str, Claim)>) -> anyhow::Result<()> {
+    for (_, claim) in claims {
+        rebuilder.release(claim).await?;
     }
     Ok(())
 }
 
-fn tell(rebuilds: &[Rebuild], args: &RebuildArgs) -> Outcome {
+/// How far the one is that runs.
+fn refusal(running: Option<Rebuild>, name: &str) -> anyhow::Error {
+    let hint = "`order-ledger rebuild --status` tells how far it is; if its process died, it can be gone on with in some seconds";
+    match running {
+        Some(rebuild) if rebuild.is_open() => anyhow::Error::new(rebuild.runs()).context(hint),
+        _ => anyhow::anyhow!("{name}: a rebuild is running already; {hint}"),
+    }
+}
+
+/// All of them or none: one that was left behind may have been for something else.
+async fn request_all(pool: &PgPool, names: &[&'static str], dry_run: bool) -> anyhow::Result<()> {
+    let mut transaction = pool.begin().await?;
+    let mut gone_on_with = Vec::new();
+    for name in names {
+        let requested = resume_or_request(&mut transaction, name, dry_run, ACTOR).await;
+        let (rebuild, resumed) = requested.map_err(|refused| waits(refused, name))?;
+        let detail =
+            json!({ "version": rebuild.version, "dryRun": dry_run, "resumedAt": resumed.then_some(rebuild.position) });
+        let action = audit::Action { actor: ACTOR, action: "projection.rebuild", subject: name, detail };
+        audit::record(&mut *transaction, action).await?;
+        if resumed {
+            gone_on_with.push(rebuild);
+        }
+    }
+    transaction.commit().await?;
+    for Rebuild { name, position, version, .. } in gone_on_with {
+        eprintln!("{name}: going on at position {position} with version {version}");
+    }
+    Ok(())
+}
+
+/// Nobody works on it: its lease is ours.
+fn waits(refused: ProjectionError, name: &str) -> anyhow::Error {
+    let ProjectionError::RebuildRuns { dry_run, .. } = &refused else { return refused.into() };
+    let option = if *dry_run { " --dry-run" } else { "" };
+    let hint = format!("nobody works on it, `order-ledger rebuild {name}{option}` goes on with it");
+    anyhow::Error::new(refused).context(hint)
+}
+
+/// What went well first.
+fn tell(rebuilds: &[Rebuild], failures: &[anyhow::Error], args: &RebuildArgs) -> Outcome {
     if args.json {
         let items: Vec<_> = rebuilds.iter().map(told::json).collect();
         println!("{}", serde_json::to_string_pretty(&json!({ "items": items }))?);
@@ -205,7 +230,8 @@ fn tell(rebuilds: &[Rebuild], args: &RebuildArgs) -> Outcome {
     let is_good = |rebuild: &Rebuild| {
         rebuild.state == RebuildState::Done && !(rebuild.dry_run && rebuild.unchanged() == Some(false))
     };
-    if rebuilds.iter().all(is_good) { Ok(()) } else { Err(Failure::Told) }
+    failures.iter().for_each(|failure| eprintln!("order-ledger: {failure:#}"));
+    if failures.is_empty() && rebuilds.iter().all(is_good) { Ok(()) } else { Err(Failure::Told) }
 }
 
 fn stays(name: &str) -> String {

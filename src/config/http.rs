@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::bounds::{invalid, positive};
 use super::secrets::mask_secret;
 
+/// The console takes a stream that is silent for 45 s for broken.
+const MAX_HEARTBEAT_MS: u64 = 30_000;
+
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct HttpConfig {
@@ -25,6 +28,8 @@ pub struct HttpConfig {
     pub max_update_streams: usize,
     /// How often a silent stream of updates says that it is alive.
     pub update_heartbeat_ms: u64,
+    /// Events that `?at=` folds for somebody who is not staff; what needs more is answered 422.
+    pub max_past_events: u64,
 }
 
 impl Default for HttpConfig {
@@ -39,6 +44,7 @@ impl Default for HttpConfig {
             rate_limit_burst: 50,
             max_update_streams: 1_000,
             update_heartbeat_ms: 15_000,
+            max_past_events: 50_000,
         }
     }
 }
@@ -53,15 +59,11 @@ impl HttpConfig {
                 ("http.rate_limit_per_second", self.rate_limit_per_second.unwrap_or(1).into()),
                 ("http.rate_limit_burst", self.rate_limit_burst.into()),
                 ("http.max_update_streams", self.max_update_streams as u64),
+                ("http.max_past_events", self.max_past_events),
             ],
         )?;
-        positive(
-            3_600_000,
-            &[
-                ("http.request_timeout_ms", self.request_timeout_ms),
-                ("http.update_heartbeat_ms", self.update_heartbeat_ms),
-            ],
-        )
+        positive(3_600_000, &[("http.request_timeout_ms", self.request_timeout_ms)])?;
+        positive(MAX_HEARTBEAT_MS, &[("http.update_heartbeat_ms", self.update_heartbeat_ms)])
     }
 }
 

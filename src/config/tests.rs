@@ -36,6 +36,7 @@ fn a_wrong_value_is_one_line_that_names_the_key() {
         ("[rocketmq.producer]\nsend_message_timeout_ms = 3000000", "send_message_timeout_ms"),
         ("[rocketmq.producer]\nmax_message_size = 0", "rocketmq.producer.max_message_size"),
         ("[http]\nrate_limit_per_second = 0", "http.rate_limit_per_second"),
+        ("[http]\nupdate_heartbeat_ms = 30001", "http.update_heartbeat_ms"),
         ("[relay]\nlease_ttl_ms = 1", "relay.lease_ttl_ms"),
         ("[consumer]\ndead_letter_retention_seconds = 0", "consumer.dead_letter_retention_seconds"),
         ("[projection]\nrebuild_max_busy_percent = 101", "projection.rebuild_max_busy_percent"),

@@ -9,5 +9,6 @@ select m.name,
 from projection.read_model m
 join projection.checkpoint c on c.name = m.name and c.version = m.active_version
 where m.name = $1
-on conflict (name) where state in ('running', 'verifying') do nothing
+-- Asked for twice at once, it is the version that is there already, or the one that is not over.
+on conflict do nothing
 returning id

@@ -11,14 +11,13 @@ use event_store::read::RecordedEvent;
 use futures_util::TryStreamExt;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
 
+use super::RebuildConfig;
 use crate::hash::TableHash;
 use crate::read_model::{ReadModel, Table, category_prefix, fold};
 use crate::verify::{self, Violation};
 use crate::{ProjectionError, checkpoint};
 
-/// Streams folded once more at most; where more rows differ the whole ledger is.
-const MAX_STREAMS_FOLDED: i64 = 10_000;
-/// Of these at once.
+/// Streams folded at once.
 const STREAMS_PER_READ: usize = 500;
 
 /// What a comparison found.
@@ -34,17 +33,18 @@ pub(super) struct Comparison {
 /// Compares two live versions of a read model.
 pub(super) async fn compare<M: ReadModel>(
     pool: &PgPool,
+    config: &RebuildConfig,
     shown: &Table,
     built: &Table,
 ) -> Result<Comparison, ProjectionError> {
     // The snapshot and the temporary table must not come back to the pool, even if this future is dropped: with a connection
     // of their own they end with it.
     let mut connection = pool.acquire().await?.detach();
-    let compared = in_one_snapshot::<M>(&mut connection, shown, built).await;
+    let compared = in_one_snapshot::<M>(&mut connection, config, shown, built).await;
     connection.close().await?;
     let (mut comparison, all_of_it) = compared?;
     if all_of_it {
-        comparison.wrong = first(verify::table::<M>(pool, built).await?);
+        comparison.wrong = first(verify::table::<M>(pool, built, config.pace()).await?);
     }
     Ok(comparison)
 }
@@ -52,6 +52,7 @@ pub(super) async fn compare<M: ReadModel>(
 /// True: so many rows differ that all of the ledger must be folded to judge them.
 async fn in_one_snapshot<M: ReadModel>(
     connection: &mut PgConnection,
+    config: &RebuildConfig,
     shown: &Table,
     built: &Table,
 ) -> Result<(Comparison, bool), ProjectionError> {
@@ -70,7 +71,7 @@ async fn in_one_snapshot<M: ReadModel>(
     .await?;
     let told = verify::differences::<M>(connection, shown.name(), built, at).await?;
     comparison.examples = told.into_iter().map(|violation| violation.message).collect();
-    if comparison.differences > MAX_STREAMS_FOLDED {
+    if comparison.differences > config.max_streams_refolded {
         return Ok((comparison, true));
     }
     comparison.wrong = judge::<M>(connection, shown, built, at).await?;

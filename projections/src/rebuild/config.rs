@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use crate::pace::Pace;
+
 /// Bounds and intervals of rebuilding.
 #[derive(Debug, Clone)]
 pub struct RebuildConfig {
@@ -18,6 +20,14 @@ pub struct RebuildConfig {
     /// How long the swap waits for queries under way before it lets the others pass, and tries again.
     pub swap_lock_timeout: Duration,
     pub max_swap_attempts: u32,
+    /// Streams folded once more, at most, where rows differ; where more do, the whole ledger is.
+    pub max_streams_refolded: i64,
+}
+
+impl RebuildConfig {
+    pub(crate) fn pace(&self) -> Pace {
+        Pace::new(self.max_range_events, self.max_busy_percent)
+    }
 }
 
 impl Default for RebuildConfig {
@@ -30,6 +40,7 @@ impl Default for RebuildConfig {
             max_busy_percent: 15,
             swap_lock_timeout: Duration::from_millis(100),
             max_swap_attempts: 600,
+            max_streams_refolded: 10_000,
         }
     }
 }

@@ -88,9 +88,11 @@ impl Rebuild {
         Some((self.target - self.position).max(0) as f64 / rate)
     }
 
-    pub(crate) fn runs(&self) -> ProjectionError {
+    /// Why another one is refused meanwhile.
+    pub fn runs(&self) -> ProjectionError {
         ProjectionError::RebuildRuns {
             projection: self.name.clone(),
+            dry_run: self.dry_run,
             version: self.version,
             position: self.position,
             target: self.target,
@@ -119,24 +121,18 @@ pub async fn request(
 }
 
 /// The unfinished rebuild of this read model, which may be nobody's any more; otherwise requests one. True: it was there.
-/// What it is for becomes what is wanted now, and what is built of it is kept.
+/// Refused where that one compares and this one is to be shown, or the other way round: somebody waits for it.
 pub async fn resume_or_request(
     connection: &mut PgConnection,
     name: &str,
     dry_run: bool,
     requested_by: &str,
 ) -> Result<(Rebuild, bool), ProjectionError> {
-    let changed =
-        sqlx::query("update projection.rebuild set dry_run = $2 where name = $1 and state in ('running', 'verifying')")
-            .bind(name)
-            .bind(dry_run)
-            .execute(&mut *connection)
-            .await?;
-    if changed.rows_affected() == 0 {
-        return Ok((request(connection, name, dry_run, requested_by).await?, false));
+    match last(&mut *connection, name).await?.filter(Rebuild::is_open) {
+        Some(open) if open.dry_run == dry_run => Ok((open, true)),
+        Some(open) => Err(open.runs()),
+        None => Ok((request(connection, name, dry_run, requested_by).await?, false)),
     }
-    let open = last(connection, name).await?.ok_or_else(|| ProjectionError::UnknownProjection(name.to_owned()))?;
-    Ok((open, true))
 }
 
 /// The last rebuild of each read model, as far as there is one.

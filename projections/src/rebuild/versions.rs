@@ -13,7 +13,7 @@ pub(super) async fn prepare<M: ReadModel>(
     transaction: &mut Transaction<'_, Postgres>,
     rebuild: &Rebuild,
 ) -> Result<(), ProjectionError> {
-    LiveVersions::lock(transaction, M::NAME).await?;
+    LiveVersions::lock_and_align(transaction, M::NAME).await?;
     let known: Option<i32> =
         sqlx::query_scalar("select code_version from projection.checkpoint where name = $1 and version = $2")
             .bind(M::NAME)
@@ -107,6 +107,18 @@ pub async fn rollback(transaction: &mut Transaction<'_, Postgres>, name: &str) -
     let name = known_name(name)?;
     // Behind a long query everybody else would queue too: rather refuse now.
     sqlx::query("set local lock_timeout = '2s'").execute(&mut **transaction).await?;
+    show_previous(transaction, name).await.map_err(|error| named_if_withheld(error, name))
+}
+
+/// A lock that was not had in time says nothing to whoever asked to see another version.
+pub(super) fn named_if_withheld(error: ProjectionError, name: &'static str) -> ProjectionError {
+    if error.is_lock_not_had_in_time() { ProjectionError::SwapWithheld { projection: name } } else { error }
+}
+
+async fn show_previous(
+    transaction: &mut Transaction<'_, Postgres>,
+    name: &'static str,
+) -> Result<i32, ProjectionError> {
     LiveVersions::lock(transaction, name).await?;
     let (active, previous): (i32, Option<i32>) = sqlx::query_as(include_str!("../../sql/rebuild/shown_versions.sql"))
         .bind(name)

@@ -23,8 +23,6 @@ const MAX_JOIN_EVENTS: i64 = 2_000;
 const RATE_WEIGHT: f64 = 0.2;
 /// Between two attempts to swap while queries are under way.
 const SWAP_PAUSE: Duration = Duration::from_millis(200);
-/// SQLSTATE of a lock that was not had in time.
-const LOCK_NOT_AVAILABLE: &str = "55P03";
 
 pub(super) struct Work<'a, M> {
     pub pool: &'a PgPool,
@@ -35,21 +33,32 @@ pub(super) struct Work<'a, M> {
     pub watch: Watch<'a>,
     /// Looked at between two steps.
     pub stop: &'a CancellationToken,
+    /// When the last range was built: from then on the next one's time counts, with the rest between them.
+    pub since: Option<Instant>,
     pub model: PhantomData<M>,
 }
 
 impl<M: ReadModel> Work<'_, M> {
     /// Does what remains; `None` when it was stopped before that. What can't be built, or is not what the ledger says, fails
-    /// and is thrown away; other errors leave it as it is, to be gone on with.
+    /// and is thrown away, and so does what somebody took the tables from; other errors leave it as it is, to be gone on with.
     pub async fn run(mut self) -> Result<Option<Rebuild>, ProjectionError> {
-        let ended = match self.build_and_compare().await {
-            Ok(Some(comparison)) => self.conclude(comparison).await?,
-            Ok(None) => false,
-            Err(error) if error.is_about_data() => self.give_up(error.to_string()).await?,
-            Err(error) => return Err(error),
+        let ended = match self.build_and_show().await {
+            Err(error) if error.is_about_data() => self.give_up(error.to_string()).await,
+            Err(error) if error.is_about_schema() => {
+                self.give_up(format!("its tables are not as they were left, was that by hand? {error}")).await
+            }
+            ended => ended,
         };
         (self.watch)(&self.rebuild);
-        Ok(ended.then_some(self.rebuild))
+        Ok(ended?.then_some(self.rebuild))
+    }
+
+    /// False: it was stopped before the end.
+    async fn build_and_show(&mut self) -> Result<bool, ProjectionError> {
+        match self.build_and_compare().await? {
+            Some(comparison) => self.conclude(comparison).await,
+            None => Ok(false),
+        }
     }
 
     async fn build_and_compare(&mut self) -> Result<Option<Comparison>, ProjectionError> {
@@ -81,10 +90,10 @@ impl<M: ReadModel> Work<'_, M> {
             if live - self.rebuild.position <= self.config.max_range_events.min(MAX_JOIN_EVENTS) {
                 return Ok(true);
             }
-            let mut since = Instant::now();
+            self.since = None;
             while self.rebuild.position < live {
                 let to = live.min(self.rebuild.position + self.config.max_range_events);
-                self.apply_upto(to, &mut since).await?;
+                self.apply_upto(to).await?;
                 if self.stop.is_cancelled() {
                     return Ok(false);
                 }
@@ -94,7 +103,7 @@ impl<M: ReadModel> Work<'_, M> {
 
     /// Reads, folds and writes a range and how far that is, and rests. The turn lasts until then: others may not work in the
     /// pause. Nothing is read ahead: that would be faster, and take the processor from those who look and order.
-    async fn apply_upto(&mut self, to: i64, since: &mut Instant) -> Result<(), ProjectionError> {
+    async fn apply_upto(&mut self, to: i64) -> Result<(), ProjectionError> {
         let turns = self.turns.clone();
         // The semaphore is never closed: there is always a turn to come.
         let _turn = turns.acquire().await;
@@ -105,20 +114,22 @@ impl<M: ReadModel> Work<'_, M> {
         let from = self.rebuild.position;
         let events = ledger::copy_category_range(&mut transaction, M::Aggregate::CATEGORY, from, to).await?;
         read_model::apply_events::<M>(&mut transaction, &self.table(), &events).await?;
-        let rate = self.rate(to, since);
+        let rate = self.rate(to);
         record::advance(&mut *transaction, &self.rebuild, to, self.rebuild.target, rate).await?;
         transaction.commit().await?;
+        // How long they look who watch is no work.
+        let busy = started.elapsed();
         self.rebuild.position = to;
         self.rebuild.events_per_second = rate;
         (self.watch)(&self.rebuild);
-        let rest = tokio::time::sleep(rest_after(started.elapsed(), self.config.max_busy_percent));
-        self.stop.run_until_cancelled(rest).await;
+        self.stop.run_until_cancelled(self.config.pace().rest_after(busy)).await;
         Ok(())
     }
 
-    fn rate(&self, to: i64, since: &mut Instant) -> Option<f64> {
+    /// Of the first range it is not known: no rest has been taken yet.
+    fn rate(&mut self, to: i64) -> Option<f64> {
+        let Some(since) = self.since.replace(Instant::now()) else { return self.rebuild.events_per_second };
         let now = (to - self.rebuild.position) as f64 / since.elapsed().as_secs_f64().max(1e-6);
-        *since = Instant::now();
         let before = self.rebuild.events_per_second.unwrap_or(now);
         Some(before + RATE_WEIGHT * (now - before))
     }
@@ -171,7 +182,8 @@ impl<M: ReadModel> Work<'_, M> {
         let _turn = self.turns.acquire().await;
         let table = self.table();
         // It works on connections of its own, which may be dropped at any moment.
-        self.stop.run_until_cancelled(compare::compare::<M>(self.pool, &shown, &table)).await.transpose()
+        let comparing = compare::compare::<M>(self.pool, self.config, &shown, &table);
+        self.stop.run_until_cancelled(comparing).await.transpose()
     }
 
     /// False: it was stopped before the end, here and below.
@@ -204,14 +216,12 @@ impl<M: ReadModel> Work<'_, M> {
         let mut attempt = 1;
         while !self.stop.is_cancelled() {
             match self.try_to_swap().await {
-                Err(ProjectionError::Database(sqlx::Error::Database(refused)))
-                    if refused.code().as_deref() == Some(LOCK_NOT_AVAILABLE)
-                        && attempt < self.config.max_swap_attempts =>
-                {
+                Err(error) if error.is_lock_not_had_in_time() && attempt < self.config.max_swap_attempts => {
                     attempt += 1;
                     self.stop.run_until_cancelled(tokio::time::sleep(SWAP_PAUSE)).await;
                 }
-                outcome => return outcome.map(|()| true),
+                Err(error) => return Err(versions::named_if_withheld(error, M::NAME)),
+                Ok(()) => return Ok(true),
             }
         }
         Ok(false)
@@ -238,22 +248,5 @@ impl<M: ReadModel> Work<'_, M> {
             self.rebuild = ended;
         }
         Ok(())
-    }
-}
-
-/// So that working and resting are in the proportion that was asked for.
-fn rest_after(busy: Duration, max_busy_percent: u32) -> Duration {
-    let percent = max_busy_percent.clamp(1, 100);
-    busy * (100 - percent) / percent
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn who_works_three_quarters_of_the_time_rests_a_quarter() {
-        assert_eq!(rest_after(Duration::from_millis(300), 75), Duration::from_millis(100));
-        assert_eq!(rest_after(Duration::from_millis(300), 100), Duration::ZERO);
     }
 }

@@ -1,6 +1,7 @@
 //! I7: every read model equals the one rebuilt from the ledger.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use serde_json::value::RawValue;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
@@ -10,6 +11,7 @@ use crate::hash::TableHash;
 use crate::ledger::RANGE;
 use crate::notifications::NotificationView;
 use crate::orders::OrderView;
+use crate::pace::Pace;
 use crate::read_model::{self, ReadModel, Table};
 use crate::sagas::SagaView;
 use crate::stock::StockView;
@@ -20,19 +22,27 @@ const MAX_ROWS_SHOWN: i64 = 5;
 
 /// Rebuilds each read model beside the one that queries see and compares them at the latter's checkpoint.
 pub async fn read_models(pool: &PgPool) -> Result<Vec<Violation>, ProjectionError> {
-    let mut violations = table::<OrderView>(pool, &Table::active::<OrderView>(pool).await?).await?;
-    violations.extend(table::<StockView>(pool, &Table::active::<StockView>(pool).await?).await?);
-    violations.extend(table::<NotificationView>(pool, &Table::active::<NotificationView>(pool).await?).await?);
-    violations.extend(table::<SagaView>(pool, &Table::active::<SagaView>(pool).await?).await?);
+    let mut violations = shown::<OrderView>(pool).await?;
+    violations.extend(shown::<StockView>(pool).await?);
+    violations.extend(shown::<NotificationView>(pool).await?);
+    violations.extend(shown::<SagaView>(pool).await?);
     Ok(violations)
 }
 
+async fn shown<M: ReadModel>(pool: &PgPool) -> Result<Vec<Violation>, ProjectionError> {
+    table::<M>(pool, &Table::active::<M>(pool).await?, Pace::UNBROKEN).await
+}
+
 /// The same for one live table.
-pub(crate) async fn table<M: ReadModel>(pool: &PgPool, table: &Table) -> Result<Vec<Violation>, ProjectionError> {
+pub(crate) async fn table<M: ReadModel>(
+    pool: &PgPool,
+    table: &Table,
+    pace: Pace,
+) -> Result<Vec<Violation>, ProjectionError> {
     // The snapshot and the temporary table must not come back to the pool, even if this future is dropped: with a connection
     // of their own they end with it.
     let mut connection = pool.acquire().await?.detach();
-    let compared = compare::<M>(&mut connection, table).await;
+    let compared = compare::<M>(&mut connection, table, pace).await;
     connection.close().await?;
     match compared {
         Err(error @ ProjectionError::BadEvent { .. }) => {
@@ -46,12 +56,12 @@ pub(crate) async fn table<M: ReadModel>(pool: &PgPool, table: &Table) -> Result<
 async fn compare<M: ReadModel>(
     connection: &mut PgConnection,
     table: &Table,
+    pace: Pace,
 ) -> Result<Vec<Violation>, ProjectionError> {
     let rebuilt = Table::temporary::<M>();
     rebuilt.create_like(connection, table).await?;
     // Most of the way by ranges, without a snapshot that would hold back vacuum; the rest inside one.
-    let before = checkpoint::checkpoint(connection, M::NAME).await?;
-    read_model::apply_range::<M>(connection, &rebuilt, 0, before, RANGE).await?;
+    let before = apply_until_near::<M>(connection, &rebuilt, pace).await?;
 
     sqlx::query("begin isolation level repeatable read").execute(&mut *connection).await?;
     let at = checkpoint::checkpoint(connection, M::NAME).await?;
@@ -60,6 +70,28 @@ async fn compare<M: ReadModel>(
     let violations = if equal { Vec::new() } else { differences::<M>(connection, table.name(), &rebuilt, at).await? };
     sqlx::query("commit").execute(connection).await?;
     Ok(violations)
+}
+
+/// Folds the ledger at that pace until no more than a range is left, and answers how far it came.
+async fn apply_until_near<M: ReadModel>(
+    connection: &mut PgConnection,
+    rebuilt: &Table,
+    pace: Pace,
+) -> Result<i64, ProjectionError> {
+    let mut position = 0;
+    loop {
+        let live = checkpoint::checkpoint(connection, M::NAME).await?;
+        if live - position <= pace.max_range_events {
+            return Ok(position);
+        }
+        while position < live {
+            let started = Instant::now();
+            let to = live.min(position + pace.max_range_events);
+            read_model::apply_range::<M>(connection, rebuilt, position, to, RANGE).await?;
+            position = to;
+            pace.rest_after(started.elapsed()).await;
+        }
+    }
 }
 
 /// The first rows of a table, or of a subquery, that differ from those of another, and in which columns.
