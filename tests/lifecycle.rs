@@ -75,7 +75,7 @@ async fn a_cancelled_order_returns_its_stock_and_a_declined_one_may_be_paid_agai
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_order_that_hangs_is_found_and_brought_to_its_end_by_the_command_line() {
-    let instance = Instance::start(&[]);
+    let instance = Instance::start(&[("LEDGER__SAGA__STUCK_AFTER_SECONDS", "2")]);
     let client = instance.client();
     client.put_on_sale(2001, 5).await;
     let order = client.place(1, 2001, 2).await;

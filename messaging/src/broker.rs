@@ -24,6 +24,11 @@ pub mod property {
     pub const REPLAY_FOR: &str = "replayFor";
 }
 
+/// Whether a message with these user properties was sent again on purpose.
+pub(crate) fn is_replay(properties: &HashMap<String, String>) -> bool {
+    properties.get(property::REPLAY).is_some_and(|value| value == "true")
+}
+
 /// A broker: makes producers and consumers, and knows how far groups are behind.
 #[async_trait]
 pub trait Broker: Send + Sync {
@@ -161,6 +166,11 @@ impl Delivery {
     /// Whether it is a copy that was sent for another consumer than the one of this short name.
     pub fn is_for_another(&self, consumer: &str) -> bool {
         self.properties.get(property::REPLAY_FOR).is_some_and(|wanted| wanted != consumer)
+    }
+
+    /// Whether it was sent again on purpose.
+    pub fn is_replay(&self) -> bool {
+        is_replay(&self.properties)
     }
 }
 

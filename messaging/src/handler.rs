@@ -33,6 +33,12 @@ pub trait Handler: Send + Sync {
     /// What the group subscribes to.
     fn topics(&self) -> &'static [Topic];
 
+    /// Whether the copies that a replay sends say nothing to it. They are acknowledged unread then: one that became a letter
+    /// would pass for the message itself.
+    fn is_quiet_on_replay(&self) -> bool {
+        false
+    }
+
     /// Applies a batch. One result per message, in the same order.
     async fn handle(&self, batch: &[ReceivedMessage]) -> Vec<Result<Effect, HandleError>>;
 }

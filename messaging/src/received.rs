@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use thiserror::Error;
 use uuid::Uuid;
 
-use crate::broker::{Delivery, property};
+use crate::broker::{Delivery, is_replay, property};
 use crate::dead_letter::without_particulars;
 use crate::envelope::Envelope;
 use crate::message::{
@@ -95,7 +95,7 @@ impl ReceivedMessage {
             causation_id: text(property::CAUSATION_ID)?,
             traceparent: text(property::TRACEPARENT)?,
             mode: mode(properties)?,
-            replay: properties.get(property::REPLAY).is_some_and(|value| value == "true"),
+            replay: is_replay(properties),
         })
     }
 

@@ -55,6 +55,34 @@ async fn copies_for_another_consumer_are_acknowledged_and_leave_no_trace() {
 }
 
 #[tokio::test]
+async fn where_a_replay_says_nothing_a_copy_becomes_no_letter_and_takes_nothing_from_its_message() {
+    let mut world = World::new().await;
+    world.handler.is_quiet_on_replay.store(true, Ordering::Relaxed);
+    world.handler.trouble(1, [Trouble::Poison]);
+    world.send("0001", 1).await;
+    world.settle().await;
+    world.handler.no_trouble();
+
+    // Behind a letter of its key, and beyond reading.
+    let lost = outgoing(Uuid::now_v7(), "0001", 2);
+    for mut copy in [lost.clone(), broken("0001"), broken("0002")] {
+        copy.properties.push((property::REPLAY, "true".to_owned()));
+        world.send_message(copy).await;
+    }
+    let report = world.settle().await;
+    assert_eq!((report.polled, report.behind, report.dead_lettered), (3, 0, 0));
+    assert_eq!(world.dead_letters().await.len(), 1);
+
+    // What it was a copy of is still missing: it comes, waits and is applied.
+    world.send_message(lost).await;
+    assert_eq!(world.settle().await.behind, 1);
+    let first = dead_letter::list(&world.pool, &Filter { limit: 1, ..Filter::default() }).await.unwrap().remove(0);
+    let redriven = dead_letter::redrive(&world.pool, world.handler.as_ref(), first.id, "alice").await.unwrap();
+    assert_eq!((redriven.delivered, redriven.left), (2, 0));
+    assert_eq!(world.effects("0001").await, [1, 2]);
+}
+
+#[tokio::test]
 async fn a_poison_message_becomes_a_dead_letter_and_the_others_go_on() {
     let mut world = World::new().await;
     world.send("0001", 1).await;

@@ -243,6 +243,41 @@ async fn a_slow_redrive_takes_turns_with_those_that_wait() {
 }
 
 #[tokio::test]
+async fn what_is_away_stops_its_key_after_its_tries_however_many_wait_for_their_turn() {
+    let mut world = World::new().await;
+    for (order, number) in [("0001", 1), ("0002", 2)] {
+        world.handler.trouble(number, [Trouble::Poison]);
+        world.send(order, number).await;
+    }
+    world.settle().await;
+    let mut waiting = Vec::new();
+    for (order, number) in [("0001", 1), ("0002", 2)] {
+        world.handler.trouble(number, vec![Trouble::Transient; 1_000]);
+        let key = Selection { waiting_key: Some(order_id(order).to_string()), ..Selection::default() };
+        waiting.push(start(&world, &key).await.unwrap());
+    }
+    // A turn ends with the first renewal of the claim, long before the last try.
+    let config = RedriveConfig {
+        max_redrives: 1,
+        turn_ms: 1,
+        claim_ttl_ms: 1_000,
+        retry_pause_ms: 50,
+        ..RedriveConfig::default()
+    };
+    let handlers: [Arc<dyn Handler>; 1] = [world.handler.clone()];
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(RedriveRunner::new(world.pool.clone(), handlers, config, "w".into()).run(stop.clone()));
+    for redrive in waiting {
+        let find = || async { redrives::find(&world.pool, redrive.redrive_id).await.unwrap() };
+        world.eventually("it comes to its end", || async { find().await.is_over() }).await;
+        let ended = find().await;
+        assert_eq!((ended.state.as_str(), ended.delivered, ended.stopped_keys), ("failed", 0, 1));
+    }
+    stop.cancel();
+    running.await.unwrap();
+}
+
+#[tokio::test]
 async fn another_goes_on_after_a_runner_died_and_nothing_happens_twice() {
     let world = world_with_two_causes().await;
     let redrive = start(&world, &Selection::default()).await.unwrap();

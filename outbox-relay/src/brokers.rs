@@ -10,7 +10,8 @@ use tokio::time::Instant;
 /// How long a client that has just begun may take to reach those that it was told of.
 pub const SETTLING: Duration = Duration::from_secs(1);
 const SETTLING_POLL: Duration = Duration::from_millis(50);
-/// One that nobody heard of for so long is taken to be gone for good.
+/// One that nobody heard of for so long is taken to be gone for good by processes that begin then. One that runs already waits
+/// for whatever its client has known.
 const REMEMBERED_FOR: Duration = Duration::from_secs(7 * 24 * 3_600);
 
 /// Whether each answers that this process or another ever heard of, at the latest after so long.

@@ -57,7 +57,7 @@ impl Cluster {
         self.is_up() && self.masters.values().all(|address| self.up.contains(address))
     }
 
-    /// Says whether anything changed.
+    /// Says whether anything changed. A master that is no longer listed stays: whether it is down or gone for good can't be told.
     fn listed(&mut self, masters: Masters) -> bool {
         let came_up: Vec<String> = masters
             .values()

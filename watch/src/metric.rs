@@ -10,7 +10,7 @@ const VIOLATIONS: &str = "ledger_invariant_violations_total";
 /// As ARCHITECTURE.md numbers them.
 pub(crate) const INVARIANTS: [&str; 8] = ["I1", "I2", "I3", "I4", "I5", "I6", "I7", "I8"];
 
-/// Registers every series: violations at 0, what nobody has counted yet NaN.
+/// Registers every series: violations at 0, what nobody has counted yet NaN. Without consumers where nobody will count.
 pub fn init(consumers: &[Consumer]) {
     describe_gauge!(MISSING, "Messages that were sent, and passed by the group without a trace");
     describe_counter!(VIOLATIONS, "Violations found by each check, `verify` included, again as long as they last");

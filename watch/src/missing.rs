@@ -30,6 +30,8 @@ use judge::{Judge, Traceless};
 pub use kept::{Lost, give_up_gone, of_consumer};
 
 const LEASE_NAME: &str = "missing-messages";
+/// However rare a look is: another process takes over when this one has been gone so long.
+const LEASE_TTL: Duration = Duration::from_secs(30);
 /// A cache knows old news by its version: it remembers no message.
 const WITHOUT_INBOX: [&str; 1] = ["cache"];
 const COUNT_MISSING: &str = "select count(*) from operations.missing_message where confirmed_at is not null";
@@ -217,7 +219,7 @@ pub struct MissingWatch {
 
 impl MissingWatch {
     pub fn new(pool: PgPool, broker: Arc<dyn Broker>, consumers: Vec<Consumer>, config: MissingConfig) -> Self {
-        let leading = Leading::new(pool.clone(), LEASE_NAME, config.interval * 3);
+        let leading = Leading::kept(pool.clone(), LEASE_NAME, LEASE_TTL);
         let consumers = judged(&consumers).cloned().collect();
         Self { pool, broker, consumers, config, leading }
     }
@@ -239,9 +241,13 @@ impl MissingWatch {
                 }
                 Err(_) => {}
             }
+            let is_standby = matches!(looked, Ok(None));
             self.show(looked.ok().flatten().as_ref());
             // Counting must not become part of what there is to count.
-            let pause = self.config.interval.max(started.elapsed() * 5);
+            let pause = match is_standby {
+                true => self.config.interval.min(LEASE_TTL),
+                false => self.config.interval.max(started.elapsed() * 5),
+            };
             tokio::select! {
                 () = shutdown.cancelled() => {}
                 () = tokio::time::sleep(pause) => {}

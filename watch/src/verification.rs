@@ -38,6 +38,7 @@ pub struct Verification {
     pub checked_at: DateTime<Utc>,
     /// `verify` or `watch`.
     pub made_by: String,
+    /// Those of which all could be judged.
     pub invariants: Vec<String>,
     /// The ledger's last position when it began.
     pub position: i64,
@@ -72,7 +73,7 @@ pub async fn record(
 /// What an earlier check found and no later one looks at again.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Standing {
-    /// The last `verify`: it lasts until the next one finds it gone.
+    /// The last `verify` that judged the invariant: it lasts until the next one finds it gone.
     pub by_verify: Vec<Violation>,
     /// The watch, in the hash chain, where it goes on behind a break.
     pub in_chain: Vec<Violation>,

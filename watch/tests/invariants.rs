@@ -60,6 +60,11 @@ async fn verified(pool: &PgPool, found: &[Violation]) {
     verification::record(pool, MadeBy::Verify, &["I1", "I5", "I6"], 1, found).await.unwrap();
 }
 
+/// The same where it could not judge the consumers.
+async fn verified_without_broker(pool: &PgPool, found: &[Violation]) {
+    verification::record(pool, MadeBy::Verify, &["I5", "I6"], 1, found).await.unwrap();
+}
+
 fn watch(pool: &PgPool) -> InvariantWatch {
     InvariantWatch::new(pool.clone(), InvariantWatchConfig::default())
 }
@@ -149,6 +154,34 @@ async fn the_last_word_of_verify_is_kept_however_old_it_is() {
     }
     let kept: i64 = sqlx::query_scalar("select count(*) from operations.verification").fetch_one(&pool).await.unwrap();
     assert_eq!(kept, 3, "the last verify, and two looks since");
+}
+
+#[tokio::test]
+async fn a_verify_that_could_not_judge_takes_nothing_from_the_word_of_one_that_could() {
+    let pool = selling(1).await;
+    let delivery = |message: &str| Violation { invariant: "I1", message: message.to_owned() };
+    let money = Violation { invariant: "I6", message: "a capture nobody knows of".to_owned() };
+    verified(&pool, &[delivery("a message is lost"), money]).await;
+    let mut watch = watch(&pool);
+    let mut standing = async || {
+        let mut standing = watch.step().await.unwrap().unwrap().by_verify;
+        standing.sort_by(|one, other| one.message.cmp(&other.message));
+        standing
+    };
+    verified_without_broker(&pool, &[]).await;
+    assert_eq!(standing().await, [delivery("a message is lost")]);
+    verified_without_broker(&pool, &[delivery("a message is parked"), delivery("a message is lost")]).await;
+    verified_without_broker(&pool, &[]).await;
+    let both = [delivery("a message is lost"), delivery("a message is parked")];
+    assert_eq!(standing().await, both);
+
+    let age = "update operations.verification set checked_at = checked_at - interval '60 days'";
+    sqlx::query(age).execute(&pool).await.unwrap();
+    for _ in 0..2 {
+        assert_eq!(standing().await, both, "however old they are");
+    }
+    verified(&pool, &[]).await;
+    assert_eq!(standing().await, []);
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -41,6 +42,8 @@ pub struct Recorder {
     troubles: Mutex<HashMap<i64, VecDeque<Trouble>>>,
     after_batch: Mutex<Option<Hook>>,
     pub batches: Mutex<Vec<usize>>,
+    /// As those who call others.
+    pub is_quiet_on_replay: AtomicBool,
 }
 
 impl Recorder {
@@ -93,6 +96,10 @@ impl Handler for Recorder {
 
     fn topics(&self) -> &'static [Topic] {
         &[Topic::OrderCreate, Topic::StockLock, Topic::StockRollback]
+    }
+
+    fn is_quiet_on_replay(&self) -> bool {
+        self.is_quiet_on_replay.load(Ordering::Relaxed)
     }
 
     async fn handle(&self, batch: &[ReceivedMessage]) -> Vec<Result<Effect, HandleError>> {
@@ -185,6 +192,7 @@ impl World {
             troubles: Mutex::default(),
             after_batch: Mutex::default(),
             batches: Mutex::default(),
+            is_quiet_on_replay: AtomicBool::new(false),
         });
         let runtime = ConsumerRuntime::new(Arc::new(broker.clone()), pool.clone(), handler.clone(), config);
         World { pool, broker, handler, runtime }

@@ -14,6 +14,7 @@ use messaging::message::{EmailNotification, SmsNotification};
 use messaging::{Effect, HandleError, Handler, ReceivedMessage, Topic};
 
 use super::inbox::{effect_of, outside};
+use super::replay;
 use crate::commands::{self, Origin};
 use crate::senders::{Email, EmailSender, SendFailure, Sent, Sms, SmsSender};
 
@@ -89,6 +90,10 @@ impl Handler for SmsHandler {
         SMS
     }
 
+    fn is_quiet_on_replay(&self) -> bool {
+        replay::is_quiet(SMS)
+    }
+
     fn topics(&self) -> &'static [Topic] {
         &[Topic::SmsNotification]
     }
@@ -102,6 +107,10 @@ impl Handler for SmsHandler {
 impl Handler for EmailHandler {
     fn name(&self) -> &'static str {
         EMAIL
+    }
+
+    fn is_quiet_on_replay(&self) -> bool {
+        replay::is_quiet(EMAIL)
     }
 
     fn topics(&self) -> &'static [Topic] {

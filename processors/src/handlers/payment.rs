@@ -8,6 +8,7 @@ use messaging::message::OrderPayment;
 use messaging::{Effect, HandleError, Handler, ReceivedMessage, Topic};
 
 use super::inbox::{effect_of, outside};
+use super::replay;
 use crate::commands::{self, Origin};
 use crate::provider::{PaymentProvider, PaymentRequest, ProviderError};
 
@@ -53,6 +54,10 @@ impl PaymentHandler {
 impl Handler for PaymentHandler {
     fn name(&self) -> &'static str {
         NAME
+    }
+
+    fn is_quiet_on_replay(&self) -> bool {
+        replay::is_quiet(NAME)
     }
 
     fn topics(&self) -> &'static [Topic] {

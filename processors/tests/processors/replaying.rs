@@ -88,6 +88,8 @@ async fn no_consumer_reaches_anybody_outside_on_a_replay() {
             let mut message = brought_up(&mut shop, *topic).await;
             let handler = handler_of(&shop, name);
             let calls_before = calls(&shop);
+            let says_quiet = handler.is_quiet_on_replay();
+            assert_eq!(says_quiet, handlers::QUIET_ON_REPLAY.contains(&name), "{name}, whose runtime asks");
 
             message.replay = true;
             handler.handle(std::slice::from_ref(&message)).await;

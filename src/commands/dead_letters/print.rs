@@ -190,7 +190,7 @@ pub fn given_up(consumer: &str, messages: usize, json: bool) -> Outcome {
     Ok(())
 }
 
-fn tell_gone(gone: usize) {
+fn tell_gone(gone: i64) {
     if gone > 0 {
         println!("{gone} more are no longer in the outbox: --give-up-gone has them count as lost");
     }

@@ -12,11 +12,11 @@ use crate::WatchError;
 pub struct Lost {
     /// As they were sent, the oldest first.
     pub messages: Vec<Delivery>,
-    /// How many more are no longer in the outbox.
-    pub gone: usize,
+    /// How many more there are that are no longer in the outbox.
+    pub gone: i64,
 }
 
-/// What the watch believes that a consumer is missing, at most `limit` messages.
+/// What the watch believes that a consumer is missing, and has not been made a letter of: at most `limit` messages.
 pub async fn of_consumer(pool: &PgPool, consumer: &str, limit: i64) -> Result<Lost, WatchError> {
     let places: Vec<(i16, i64, i16)> =
         sqlx::query_as(include_str!("../sql/missing_places.sql")).bind(consumer).bind(limit).fetch_all(pool).await?;
@@ -24,7 +24,8 @@ pub async fn of_consumer(pool: &PgPool, consumer: &str, limit: i64) -> Result<Lo
         places.iter().map(|(lane, position, n)| (*lane, (*position, *n))).unzip();
     let (positions, ns): (Vec<i64>, Vec<i16>) = rest.into_iter().unzip();
     let messages = kept::deliveries(pool, &lanes, &positions, &ns).await?;
-    Ok(Lost { gone: places.len() - messages.len(), messages })
+    let gone = sqlx::query_scalar(include_str!("../sql/missing_gone.sql")).bind(consumer).fetch_one(pool).await?;
+    Ok(Lost { messages, gone })
 }
 
 /// Takes at most `limit` messages that are no longer in the outbox off the list of what a consumer is missing, and names them.

@@ -1,13 +1,16 @@
--- What the last `verify` found; and a break of the hash chain that the watch found after it.
-with last as (
-    select max(verification_id) filter (where made_by = 'verify') as verify,
-        max(verification_id) filter (where made_by = 'watch') as watch
+-- What the last `verify` that could judge all of an invariant found of it, and what later ones found that could not; and a break
+-- of the hash chain that the watch found after that.
+with judged as (
+    select invariant, max(verification_id) as verification_id
     from operations.verification
+    cross join unnest(invariants) as invariant
+    where made_by = 'verify'
+    group by invariant
 )
-select v.made_by, found ->> 'invariant', found ->> 'message'
-from last
-join operations.verification v
-    on v.verification_id = last.verify
-    or v.verification_id = last.watch and last.watch > coalesce(last.verify, 0)
+select distinct v.made_by, found ->> 'invariant', found ->> 'message'
+from operations.verification v
 cross join jsonb_array_elements(v.violations) as found
-where v.made_by = 'verify' or found ->> 'invariant' = 'I5'
+left join judged on judged.invariant = found ->> 'invariant'
+where v.made_by = 'verify' and v.verification_id >= coalesce(judged.verification_id, 0)
+    or v.verification_id > coalesce(judged.verification_id, 0) and found ->> 'invariant' = 'I5'
+        and v.verification_id = (select max(verification_id) from operations.verification where made_by = 'watch')

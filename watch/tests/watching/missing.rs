@@ -324,6 +324,25 @@ async fn what_is_missing_can_be_made_a_letter_that_a_person_decides_about() {
 }
 
 #[tokio::test]
+async fn of_many_that_are_missing_each_call_takes_in_the_next_whatever_is_gone() {
+    let mut world = World::new().await;
+    let sent = world.send(5).await;
+    world.acknowledge_all().await;
+    look_twice(&world).await;
+    sqlx::query("delete from store.outbox where position <= 2").execute(&world.pool).await.unwrap();
+
+    // Nobody has looked between two calls.
+    for expected in &sent[2..] {
+        let lost = missing::of_consumer(&world.pool, CONSUMER, 1).await.unwrap();
+        assert_eq!((lost.messages.len(), lost.gone), (1, 2));
+        assert_eq!(dead_letter::take_in_missing(&world.pool, CONSUMER, &lost.messages).await.unwrap(), 1);
+        let letters = dead_letter::list(&world.pool, &Filter { limit: 10, ..Filter::default() }).await.unwrap();
+        assert_eq!(letters.last().unwrap().message_id, Some(*expected));
+    }
+    assert_eq!(missing::of_consumer(&world.pool, CONSUMER, 1).await.unwrap(), Lost { messages: vec![], gone: 2 });
+}
+
+#[tokio::test]
 async fn what_the_outbox_has_no_more_is_counted_and_can_be_given_up() {
     let mut world = World::new().await;
     let sent = world.send(2).await;

@@ -34,7 +34,8 @@ pub struct RedriveConfig {
     pub claim_ttl_ms: u64,
     /// Redrives carried out at once (3).
     pub max_redrives: usize,
-    /// How long one is carried out before it makes room, where others wait (2,000 ms): a slow one keeps nobody from his turn.
+    /// How long one is carried out before it makes room, where others wait (2,000 ms): a slow one keeps nobody from his turn. A
+    /// message that is being tried again is tried to the end.
     pub turn_ms: u64,
     /// Keys of one redrive worked on side by side (4). Each holds a connection, and its handler takes others.
     pub max_keys: usize,
@@ -68,6 +69,25 @@ pub struct RedriveRunner {
     config: RedriveConfig,
     /// Names it among others.
     worker: String,
+}
+
+/// What ends the work on a claimed redrive before it is done, between two messages.
+struct Stop {
+    /// Obeyed at once: shutdown, and a claim that was lost or cancelled.
+    now: CancellationToken,
+    /// The same, and the end of its turn. A message that is being tried again is tried to the end: its tries are counted in
+    /// memory, so that a key whose turns all ended before the last of them would never stop.
+    turn: CancellationToken,
+}
+
+impl Stop {
+    fn new(now: CancellationToken) -> Stop {
+        Stop { turn: now.child_token(), now }
+    }
+
+    fn after(&self, retries: u32) -> &CancellationToken {
+        if retries == 0 { &self.turn } else { &self.now }
+    }
 }
 
 /// A redrive that was claimed.
@@ -148,16 +168,17 @@ impl RedriveRunner {
 
     /// Works while the claim holds. `stop` ends it between two messages.
     async fn carry_out(&self, redrive: Claimed, stop: CancellationToken) {
+        let stop = Stop::new(stop);
         let ended = CancellationToken::new();
         let working = async {
             while let Err(error) = self.go_through(&redrive, &stop).await {
                 // The claim runs out by itself.
-                if stop.is_cancelled() {
+                if stop.turn.is_cancelled() {
                     debug!(redrive_id = %redrive.redrive_id, %error, "redrive left as it is");
                     break;
                 }
                 warn!(redrive_id = %redrive.redrive_id, %error, "redrive interrupted, going on");
-                pause(Duration::from_millis(self.config.reconnect_wait_ms), &stop).await;
+                pause(Duration::from_millis(self.config.reconnect_wait_ms), &stop.turn).await;
             }
             ended.cancel();
         };
@@ -165,7 +186,7 @@ impl RedriveRunner {
     }
 
     /// Renews the claim until the work has ended; a lost or cancelled one stops the work, and so does the end of its turn.
-    async fn keep_claim(&self, redrive: &Claimed, stop: &CancellationToken, ended: &CancellationToken) {
+    async fn keep_claim(&self, redrive: &Claimed, stop: &Stop, ended: &CancellationToken) {
         let turn_ends_at = Instant::now() + Duration::from_millis(self.config.turn_ms);
         loop {
             tokio::select! {
@@ -179,10 +200,10 @@ impl RedriveRunner {
                 .execute(&self.pool)
                 .await;
             match kept {
-                Ok(kept) if kept.rows_affected() == 0 => stop.cancel(),
+                Ok(kept) if kept.rows_affected() == 0 => stop.now.cancel(),
                 Ok(_) if Instant::now() < turn_ends_at => {}
                 Ok(_) => match self.others_wait().await {
-                    Ok(true) => stop.cancel(),
+                    Ok(true) => stop.turn.cancel(),
                     Ok(false) => {}
                     Err(error) => debug!(redrive_id = %redrive.redrive_id, %error, "others could not be looked for"),
                 },
@@ -196,9 +217,9 @@ impl RedriveRunner {
         sqlx::query_scalar(include_str!("others_wait.sql")).fetch_one(&self.pool).await
     }
 
-    async fn go_through(&self, redrive: &Claimed, stop: &CancellationToken) -> Result<(), sqlx::Error> {
+    async fn go_through(&self, redrive: &Claimed, stop: &Stop) -> Result<(), sqlx::Error> {
         let pace = Pace::new(redrive.rate_per_second);
-        while !stop.is_cancelled() {
+        while !stop.turn.is_cancelled() {
             let keys = self.waiting_keys(redrive).await?;
             if keys.is_empty() {
                 return self.end(redrive).await;
@@ -211,18 +232,19 @@ impl RedriveRunner {
     }
 
     /// Applies a key from its first undelivered message to its last.
-    async fn key(&self, redrive: &Claimed, key: Key, pace: &Pace, stop: &CancellationToken) -> Result<(), sqlx::Error> {
+    async fn key(&self, redrive: &Claimed, key: Key, pace: &Pace, stop: &Stop) -> Result<(), sqlx::Error> {
         let Some(handler) = self.handlers.get(key.consumer.as_str()) else {
             let reason = format!("there is no handler of consumer {} where redrives are carried out", key.consumer);
             return self.end_key(redrive, &key, Some(reason)).await;
         };
         let mut retries = 0;
         loop {
-            pace.turn(stop).await;
-            if stop.is_cancelled() {
+            let stop_here = stop.after(retries);
+            pace.turn(stop_here).await;
+            if stop_here.is_cancelled() {
                 return Ok(());
             }
-            match self.apply_next(redrive, &key, handler.as_ref(), stop).await? {
+            match self.apply_next(redrive, &key, handler.as_ref(), &stop.now).await? {
                 Step::Delivered => retries = 0,
                 Step::NothingLeft => {
                     pace.give_back();
@@ -230,7 +252,7 @@ impl RedriveRunner {
                 }
                 Step::Stopped { for_now: true, .. } if retries < self.config.max_retries => {
                     let doubled = self.config.retry_pause_ms.saturating_mul(1 << retries.min(20));
-                    pause(Duration::from_millis(doubled), stop).await;
+                    pause(Duration::from_millis(doubled), &stop.now).await;
                     retries += 1;
                 }
                 Step::Stopped { at, .. } => {
