@@ -141,7 +141,7 @@ async fn what_verify_found_is_counted_as_long_as_it_is_its_last_word() {
 async fn the_last_word_of_verify_is_kept_however_old_it_is() {
     let pool = selling(1).await;
     for message in ["before", "last"] {
-        verified(&pool, &[Violation { invariant: "I3", message: message.to_owned() }]).await;
+        verified(&pool, &[Violation { invariant: "I6", message: message.to_owned() }]).await;
     }
     sqlx::query("update operations.verification set checked_at = checked_at - interval '60 days'")
         .execute(&pool)
@@ -150,7 +150,7 @@ async fn the_last_word_of_verify_is_kept_however_old_it_is() {
     let mut watch = watch(&pool);
     for _ in 0..2 {
         let report = watch.step().await.unwrap().unwrap();
-        assert_eq!(report.by_verify, [Violation { invariant: "I3", message: "last".to_owned() }]);
+        assert_eq!(report.by_verify, [Violation { invariant: "I6", message: "last".to_owned() }]);
     }
     let kept: i64 = sqlx::query_scalar("select count(*) from operations.verification").fetch_one(&pool).await.unwrap();
     assert_eq!(kept, 3, "the last verify, and two looks since");
