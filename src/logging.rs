@@ -19,9 +19,13 @@ pub fn init(config: &LogConfig) {
     };
 }
 
-/// From now on a panic is a line of the log like any other failure.
+/// From now on a panic is a line of the log like any other failure. Where `log.filter` keeps that out, it is told as before.
 pub fn take_panics() {
-    panic::set_hook(Box::new(log_panic));
+    let before = panic::take_hook();
+    panic::set_hook(Box::new(move |panic| match tracing::enabled!(tracing::Level::ERROR) {
+        true => log_panic(panic),
+        false => before(panic),
+    }));
 }
 
 fn log_panic(panic: &PanicHookInfo<'_>) {
@@ -60,18 +64,38 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_panic_is_one_line_of_json() {
+    /// What is logged of a panic with this filter.
+    fn logged(filter: &str) -> String {
         let written = Written::default();
         let to = written.clone();
-        let logging = tracing_subscriber::fmt().json().flatten_event(true).with_writer(move || to.clone()).finish();
-        // Other tests of this process panic in threads of their own, and have no subscriber.
-        take_panics();
+        let logging = tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter);
+        let logging = logging.with_writer(move || to.clone()).finish();
         let panicking = || tracing::subscriber::with_default(logging, || panic!("two\nlines"));
         panic::catch_unwind(panic::AssertUnwindSafe(panicking)).unwrap_err();
-        let _ = panic::take_hook();
+        let written = written.0.lock().unwrap().clone();
+        String::from_utf8(written).unwrap()
+    }
 
-        let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+    /// One test, because the hook is the whole process's. Other tests panic in threads of their own, and have no subscriber.
+    #[test]
+    fn a_panic_is_one_line_of_json_or_told_as_before() {
+        let told = Written::default();
+        let to = told.clone();
+        panic::set_hook(Box::new(move |panic| {
+            to.clone().write_all(panic.payload_as_str().unwrap_or_default().as_bytes()).unwrap();
+        }));
+        take_panics();
+        let text = logged("info");
+        let told_of_logged = told.0.lock().unwrap().clone();
+        let hidden = logged("relay=info");
+        let _ = panic::take_hook();
+        assert_eq!(hidden, "");
+        assert!(
+            String::from_utf8_lossy(&told.0.lock().unwrap()).contains("two\nlines"),
+            "the hook of before is called"
+        );
+        assert!(!String::from_utf8_lossy(&told_of_logged).contains("two\nlines"), "no panic is told twice");
+
         let line: serde_json::Value = serde_json::from_str(text.trim_end()).unwrap();
         assert_eq!((&line["message"], &line["reason"]), (&"panicked".into(), &"two\nlines".into()), "{line}");
         assert!(line["location"].as_str().unwrap().starts_with("src/logging.rs:"), "{line}");

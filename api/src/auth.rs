@@ -181,7 +181,8 @@ pub fn read_token(key: &TokenKey, token: &str) -> Result<Caller, TokenError> {
         .claims;
     let user_id = claims.sub.parse().ok().and_then(|id| UserId::new(id).ok()).ok_or(TokenError::Invalid)?;
     let roles = claims.roles.iter().filter_map(|name| Role::parse(name)).collect();
-    let taken_until_seconds = claims.exp.saturating_add_unsigned(CLOCK_SKEW_SECONDS);
+    // The last second, in which it is still taken, to its end: whoever comes back then must be refused.
+    let taken_until_seconds = claims.exp.saturating_add_unsigned(CLOCK_SKEW_SECONDS + 1);
     Ok(Caller { user_id, roles, groups: claims.groups, taken_until_seconds })
 }
 
@@ -267,6 +268,17 @@ mod tests {
         let claims = Claims { sub: "1".into(), roles: vec![], groups: vec![], iat: past, exp: past + 60 };
         let token = encode(&Header::new(Algorithm::HS256), &claims, &key(1).encoding).unwrap();
         assert!(matches!(read_token(&key(1), &token), Err(TokenError::Expired)));
+    }
+
+    /// Whoever comes back when their stream has ended must be refused.
+    #[test]
+    fn what_is_answered_with_a_token_ends_when_it_is_no_longer_taken() {
+        let now = Utc::now().timestamp();
+        let claims = Claims { sub: "1".into(), roles: vec![], groups: vec![], iat: now, exp: now + 60 };
+        let token = encode(&Header::new(Algorithm::HS256), &claims, &key(1).encoding).unwrap();
+        let caller = read_token(&key(1), &token).unwrap();
+        let last_second_taken = now + 60 + CLOCK_SKEW_SECONDS.cast_signed();
+        assert_eq!(caller.taken_until_seconds, last_second_taken + 1);
     }
 
     #[test]

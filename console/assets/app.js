@@ -36,7 +36,8 @@ function decoded(text) {
 function show() {
   leavePage();
   const who = session.current();
-  if (!who || who.expiresAt <= new Date()) return showSignIn(who ? "expired" : null);
+  if (!who) return showSignIn(null);
+  if (who.expiresAt <= new Date()) return signOut("expired");
   watchExpiry(who);
   live.start();
   const route = readRoute();

@@ -3,8 +3,8 @@
 import { follow } from "./events.js";
 
 const KEPT = 120;
-/** Longer than the server takes for a measurement with the pause after it. */
-const SILENCE_MS = 25_000;
+/** Longer than the server takes for a measurement with the pause after it: 5 s and 10 s, and a pause of 5 s. */
+const SILENCE_MS = 30_000;
 
 const listeners = new Set();
 const recent = [];

@@ -68,15 +68,30 @@ impl Checkpoints {
         }
     }
 
+    /// Takes a look's word for it, be it less than was known before the look: somebody may have gone back. Of what the
+    /// projector has told since then the look knows nothing.
+    fn found(&self, projection: &str, position: i64, known_before: Option<i64>) {
+        if let Some(seen) = self.shared.seen.get(projection) {
+            seen.send_if_modified(|known| {
+                let is_news = position > *known || (position < *known && Some(*known) == known_before);
+                if is_news {
+                    *known = position;
+                }
+                is_news
+            });
+        }
+    }
+
     /// One look, and a pause before the next waiter may take its turn. An unfinished one harms nobody.
     async fn poll_for_all(&self, deadline: Instant) -> Result<(), ProjectionError> {
         let _turn = self.shared.polling.lock().await;
+        let known = self.shared.seen.iter().map(|(name, seen)| (*name, *seen.borrow())).collect::<HashMap<_, _>>();
         // The database may be slow or away: the caller's deadline holds all the same.
         let Ok(positions) = timeout_at(deadline, active_checkpoints(&self.pool)).await else {
             return Ok(());
         };
         for (name, position) in positions? {
-            self.reached(&name, position);
+            self.found(&name, position, known.get(name.as_str()).copied());
         }
         tokio::time::sleep(POLL_INTERVAL).await;
         Ok(())
@@ -127,7 +142,20 @@ impl LiveVersions {
         Ok(Self { versions, position })
     }
 
-    /// The same for who mends what was edited by hand: where they stand apart, only the one that is shown stays live; and
+    /// The same for who compares with the ledger and mends nothing: refused where they are further than that.
+    pub async fn lock_within_ledger(
+        connection: &mut PgConnection,
+        projection: &'static str,
+    ) -> Result<Self, ProjectionError> {
+        let locked = Self::lock(connection, projection).await?;
+        let (position, head) = (locked.position, read::head(connection).await?);
+        if position > head {
+            return Err(ProjectionError::BeyondLedger { projection, position, head });
+        }
+        Ok(locked)
+    }
+
+    /// For who mends what was edited by hand: where they stand apart, only the one that is shown stays live; and
     /// none is further than the ledger, where it would pass over what comes.
     pub async fn lock_and_align(
         connection: &mut PgConnection,

@@ -22,6 +22,9 @@ pub enum ProjectionError {
     /// rebuild keeps the one that is shown, and no other.
     #[error("{projection}: its live versions are at different positions: rebuild it")]
     Diverged { projection: &'static str },
+    /// Somebody set its checkpoint by hand. A rebuild takes it back.
+    #[error("{projection}: its checkpoint {position} is beyond the ledger, which ends at {head}: rebuild it")]
+    BeyondLedger { projection: &'static str, position: i64, head: i64 },
     #[error("there is no projection called {0:?}")]
     UnknownProjection(String),
     #[error("the page cursor is not one of this list")]
@@ -64,6 +67,11 @@ impl ProjectionError {
     /// won't mend that either.
     pub(crate) fn is_about_schema(&self) -> bool {
         self.sqlstate().is_some_and(|code| code.starts_with("42"))
+    }
+
+    /// Checkpoints that only a rebuild mends: whoever mends nothing waits in vain.
+    pub(crate) fn is_about_checkpoints(&self) -> bool {
+        matches!(self, Self::Diverged { .. } | Self::BeyondLedger { .. })
     }
 
     pub(crate) fn is_lock_not_had_in_time(&self) -> bool {

@@ -18,8 +18,6 @@ const RUNNING: &str = "ledger_saga_running";
 const STUCK: &str = "ledger_saga_stuck";
 const SAGA: &str = "fulfilment";
 const LEASE_NAME: &str = "saga-watch";
-/// Bounds one look.
-const LOOK_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest pause after a look that took long.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
 
@@ -32,11 +30,18 @@ pub struct SagaWatchConfig {
     pub stuck_after: Duration,
     /// Most sagas the alarm is raised for one by one; more than these are only counted.
     pub max_alarms: usize,
+    /// Bounds one look.
+    pub look_timeout: Duration,
 }
 
 impl Default for SagaWatchConfig {
     fn default() -> Self {
-        Self { interval: Duration::from_secs(5), stuck_after: Duration::from_secs(120), max_alarms: 1_000 }
+        Self {
+            interval: Duration::from_secs(5),
+            stuck_after: Duration::from_secs(120),
+            max_alarms: 1_000,
+            look_timeout: Duration::from_secs(10),
+        }
     }
 }
 
@@ -100,8 +105,9 @@ impl SagaWatch {
 
     /// Postgres that hangs is a failure: what is shown must not stay as it was.
     async fn look(&mut self) -> Result<Option<SagaReport>, ProjectionError> {
-        let looked = tokio::time::timeout(LOOK_TIMEOUT, self.step()).await;
-        looked.unwrap_or(Err(ProjectionError::TooSlow("looking for sagas that hang", LOOK_TIMEOUT.as_secs())))
+        let timeout = self.config.look_timeout;
+        let looked = tokio::time::timeout(timeout, self.step()).await;
+        looked.unwrap_or(Err(ProjectionError::TooSlow("looking for sagas that hang", timeout.as_secs())))
     }
 
     /// Looks once; `None` where another process does.

@@ -38,6 +38,26 @@ async fn where_live_versions_stand_apart_a_rebuild_keeps_the_shown_one_and_mends
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_leaves_checkpoints_as_they_are_and_says_what_is_wrong_with_them() {
+    for (has_two_versions, position, wrong) in
+        [(true, "3", "different positions"), (false, "1000000", "beyond the ledger")]
+    {
+        let world = projected(2).await;
+        let rebuilder = world.rebuilder();
+        if has_two_versions {
+            rebuilder.rebuild("orders", false, "test").await.unwrap();
+        }
+        set_checkpoint(&world, "1", position).await;
+        let before = (checkpoints(&world).await, versions(&world).await);
+        // It ends, so that nobody tries it for ever.
+        let failed = rebuilder.rebuild("orders", true, "test").await.unwrap();
+        assert_eq!(failed.state, RebuildState::Failed);
+        assert!(failed.problem.as_ref().is_some_and(|problem| problem.contains(wrong)), "{failed:?}");
+        assert_eq!((checkpoints(&world).await, versions(&world).await), before);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_checkpoint_beyond_the_ledger_is_taken_back() {
     let world = projected(2).await;
     set_checkpoint(&world, "1", "1000000").await;
@@ -208,4 +228,10 @@ async fn set_checkpoint(world: &World, version: &str, position: &str) {
     let set = "update projection.checkpoint set position = $2::bigint where name = 'orders' and version = $1::int";
     let set = sqlx::query(set).bind(version).bind(position).execute(&world.pool).await.unwrap();
     assert_eq!(set.rows_affected(), 1);
+}
+
+/// Of the orders: version, position, whether it is live.
+async fn checkpoints(world: &World) -> Vec<(i32, i64, bool)> {
+    let all = "select version, position, live from projection.checkpoint where name = 'orders' order by version";
+    sqlx::query_as(all).fetch_all(&world.pool).await.unwrap()
 }

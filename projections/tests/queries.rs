@@ -175,6 +175,19 @@ async fn waiting_ends_when_the_position_is_visible_or_the_time_is_over() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_checkpoint_that_was_taken_back_is_no_longer_believed() {
+    let world = World::selling(100).await;
+    world.projector::<OrderView>().step(&[]).await.unwrap();
+    let head = world.head().await;
+    let checkpoints = Checkpoints::new(world.pool.clone());
+    assert!(checkpoints.wait_for("orders", head, Duration::from_secs(20)).await.unwrap());
+    sqlx::query("update projection.checkpoint set position = 0").execute(&world.pool).await.unwrap();
+    // Looks for all of them.
+    assert!(!checkpoints.wait_for("stock", head, Duration::from_secs(1)).await.unwrap());
+    assert!(!checkpoints.wait_for("orders", head, Duration::ZERO).await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_projector_in_the_process_wakes_its_waiters() {
     let world = World::selling(100).await;
     let checkpoints = Checkpoints::new(world.pool.clone());

@@ -212,7 +212,11 @@ async fn while_postgres_hangs_the_number_of_stuck_sagas_is_unknown() {
         tokio::time::timeout(Duration::from_secs(60), shown).await.unwrap_or_else(|_| panic!("{value} in time"));
     };
     let world = World::new().await;
-    let often = SagaWatchConfig { interval: Duration::from_secs(1), ..SagaWatchConfig::default() };
+    let often = SagaWatchConfig {
+        interval: Duration::from_secs(1),
+        look_timeout: Duration::from_secs(2),
+        ..SagaWatchConfig::default()
+    };
     let watching = SagaWatch::new(world.pool.clone(), often).run(CancellationToken::new());
     let _watching = AbortOnDropHandle::new(tokio::spawn(watching));
     until_shown("0").await;

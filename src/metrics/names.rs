@@ -53,7 +53,9 @@ pub fn register(config: &Config) {
         messaging::metric::init(&group, topics);
         outbox_relay::metric::init_consumer_lag(&group, topics);
     }
-    watch::metric::init(&watched_consumers(config));
+    // Nor where nobody is to look.
+    let watched = if config.watch.missing_interval_seconds > 0 { watched_consumers(config) } else { Vec::new() };
+    watch::metric::init(&watched);
     ledger();
     projections::saga_watch::describe_metrics();
     rocketmq::register_metrics();
@@ -121,11 +123,15 @@ mod tests {
     ];
 
     fn rendered_at_the_start() -> String {
+        rendered_with(&Config::default())
+    }
+
+    fn rendered_with(config: &Config) -> String {
         let recorder = PrometheusBuilder::new()
             .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &[1.0])
             .unwrap()
             .build_recorder();
-        metrics::with_local_recorder(&recorder, || register(&Config::default()));
+        metrics::with_local_recorder(&recorder, || register(config));
         recorder.handle().render()
     }
 
@@ -151,6 +157,13 @@ mod tests {
         }
         let promised = PROMISED.map(|(name, labels)| (name.to_owned(), labels.iter().map(|&l| l.to_owned()).collect()));
         assert_eq!(found, BTreeSet::from(promised));
+    }
+
+    #[test]
+    fn where_nobody_is_to_look_for_missing_messages_their_number_is_not_shown_as_unknown() {
+        let mut config = Config::default();
+        config.watch.missing_interval_seconds = 0;
+        assert!(!rendered_with(&config).contains("ledger_missing_messages{"));
     }
 
     #[test]

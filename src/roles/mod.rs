@@ -43,6 +43,10 @@ where
     let outcome =
         runtime().map_err(Into::into).and_then(|runtime| runtime.block_on(connect_and_run(config, role, work)));
     outcome.map_err(|error| {
+        // Where `log.filter` keeps this from the log, it is said as any command says it.
+        if !tracing::enabled!(tracing::Level::ERROR) {
+            return Failure::Failed(error);
+        }
         tracing::error!(role, error = format!("{error:#}"), "the role can't go on");
         Failure::Told
     })

@@ -32,9 +32,27 @@ pub async fn show(browser: &Browser, page: &str) {
     browser.until(page, LOADED).await;
 }
 
+/// Goes to a page as a click on a link does, in the document that is there, and waits until it has what it shows.
+pub async fn go_to(browser: &Browser, page: &str) {
+    // What was shown before is gone once the console has heard of it; it listens longer than this does.
+    let go = format!(
+        "const wanted = {}; if (location.hash === wanted) return; \
+         const heard = new Promise((done) => addEventListener('hashchange', done, {{once: true}})); \
+         location.hash = wanted; await heard",
+        json!(format!("#/{page}"))
+    );
+    browser.promised(&go).await;
+    browser.until(page, LOADED).await;
+}
+
 /// Returns before anything is loaded.
 pub async fn enter(browser: &Browser, token: &str) {
     browser.open("/console").await;
+    enter_token(browser, token).await;
+}
+
+/// Where one is asked for.
+pub async fn enter_token(browser: &Browser, token: &str) {
     browser.fill("#token", token).await;
     browser.press("Tab", TAB).await;
     browser.click_on("form button[type=submit]").await;
@@ -61,6 +79,12 @@ pub async fn keep_picture(browser: &Browser, name: &str, width_px: u32) {
 
 /// What is shown fits, asks nobody else, can be used by everybody, and nothing went wrong.
 pub async fn look_at(browser: &Browser, axe: Option<&Axe>, address: &str, width_px: u32, what: &str) {
+    look_over(browser, axe, address, width_px, what).await;
+    assert_nothing_went_wrong(browser, what).await;
+}
+
+/// The same where something does go wrong.
+pub async fn look_over(browser: &Browser, axe: Option<&Axe>, address: &str, width_px: u32, what: &str) {
     let too_wide = "return document.documentElement.scrollWidth > document.documentElement.clientWidth";
     assert_eq!(browser.script(too_wide, vec![]).await, json!(false), "{what} scrolls sideways");
     let foreign = browser.requested().await.into_iter().find(|url| !url.starts_with(address));
@@ -70,7 +94,6 @@ pub async fn look_at(browser: &Browser, axe: Option<&Axe>, address: &str, width_
         assert!(findings.is_empty(), "{what}: {findings:#?}");
     }
     keep_picture(browser, what, width_px).await;
-    assert_nothing_went_wrong(browser, what).await;
 }
 
 pub async fn assert_nothing_went_wrong(browser: &Browser, where_it_is: &str) {

@@ -13,6 +13,7 @@ const PACKAGE: &str = "axe-core@4";
 /// The script that judges.
 pub struct Axe {
     script: String,
+    only: Option<&'static str>,
 }
 
 impl Axe {
@@ -25,7 +26,12 @@ impl Axe {
         if script.is_none() {
             eprintln!("skipped: npm could not fetch {PACKAGE}, so nobody judges how accessible the pages are");
         }
-        script.map(|script| Self { script })
+        script.map(|script| Self { script, only: None })
+    }
+
+    /// The same, judging by one of its rules only.
+    pub fn only(&self, rule: &'static str) -> Self {
+        Self { script: self.script.clone(), only: Some(rule) }
     }
 
     /// What is seriously or critically wrong with the page that is shown.
@@ -34,8 +40,10 @@ impl Axe {
             browser.script(&self.script, vec![]).await;
         }
         let run = "const done = arguments[arguments.length - 1]; \
-             axe.run(document, {resultTypes: ['violations']}).then((result) => done(result.violations), (error) => done(String(error)))";
-        let violations = browser.page.execute_async(run, vec![]).await.unwrap();
+             axe.run(document, {resultTypes: ['violations'], ...arguments[0]}) \
+             .then((result) => done(result.violations), (error) => done(String(error)))";
+        let rules = self.only.map_or(json!({}), |rule| json!({"runOnly": {"type": "rule", "values": [rule]}}));
+        let violations = browser.page.execute_async(run, vec![rules]).await.unwrap();
         let violations = violations.as_array().unwrap_or_else(|| panic!("axe failed: {violations}"));
         violations
             .iter()

@@ -159,10 +159,11 @@ impl Browser {
         entries.iter().filter(is_error).map(|entry| entry["message"].to_string()).collect()
     }
 
-    /// Every address that was loaded or asked since the page was opened.
+    /// Every address that was loaded or asked since the page was opened or this was asked: the browser keeps 250 of them.
     pub async fn requested(&self) -> Vec<String> {
-        let urls = self.script("return performance.getEntriesByType('resource').map((one) => one.name)", vec![]).await;
-        serde_json::from_value(urls).unwrap()
+        let take = "const urls = performance.getEntriesByType('resource').map((one) => one.name); \
+             performance.clearResourceTimings(); return urls";
+        serde_json::from_value(self.script(take, vec![]).await).unwrap()
     }
 
     /// The whole page as a PNG.

@@ -30,6 +30,8 @@ use crate::state::ApiState;
 const MEASURE_EVERY: Duration = Duration::from_secs(1);
 /// Measuring must not become part of what is measured: it takes no more than this part of the time.
 const MEASURING_SHARE: u32 = 4;
+/// But it is tried again by then, however long it took.
+const MAX_PAUSE: Duration = Duration::from_secs(5);
 /// What is shared with others may be as old as the time between two: its successor is asked for soon.
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(100);
 /// What Postgres has not told by then is not known.
@@ -166,7 +168,7 @@ async fn measure_while_watched(api: ApiState) {
         let pause = match update {
             Some(update) => {
                 api.pulse.newest.send_replace(Some(update));
-                MEASURE_EVERY.saturating_sub(since.elapsed()).max(since.elapsed() * (MEASURING_SHARE - 1))
+                pause_after(since.elapsed())
             }
             None => ASK_AGAIN_AFTER,
         };
@@ -175,6 +177,10 @@ async fn measure_while_watched(api: ApiState) {
             () = tokio::time::sleep(pause) => {}
         }
     }
+}
+
+fn pause_after(measuring: Duration) -> Duration {
+    MEASURE_EVERY.saturating_sub(measuring).max((measuring * (MEASURING_SHARE - 1)).min(MAX_PAUSE))
 }
 
 /// None where it was not measured again since.
@@ -217,5 +223,16 @@ async fn next(mut watched: Watched) -> Option<(Result<Event, Infallible>, Watche
         if let Some(Update { event, data }) = update {
             return Some((Ok(Event::default().event(event).data(&*data)), watched));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn measuring_takes_a_small_share_of_the_time_and_is_never_put_off_for_long() {
+        let pauses = [0, 100, 1_000, 15_000].map(|ms| pause_after(Duration::from_millis(ms)).as_millis());
+        assert_eq!(pauses, [1_000, 900, 3_000, 5_000]);
     }
 }

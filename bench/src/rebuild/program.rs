@@ -97,6 +97,11 @@ impl Run<'_> {
 
     /// Returns when each of them is there and has moved on from where it was left, and never before it.
     async fn await_all_beyond(&self, due_at: i64, left: Positions, child: &mut Child) -> anyhow::Result<()> {
+        let beyond = self.look_until_all_beyond(due_at, left, child);
+        tokio::time::timeout(MAX_WAIT, beyond).await.with_context(|| format!("waited in vain for {due_at}"))?
+    }
+
+    async fn look_until_all_beyond(&self, due_at: i64, left: Positions, child: &mut Child) -> anyhow::Result<()> {
         loop {
             if let Some(status) = child.try_wait()? {
                 anyhow::bail!("it ended by itself ({status}): take more events, or smaller ranges");

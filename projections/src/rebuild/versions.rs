@@ -8,12 +8,15 @@ use crate::read_model::{ReadModel, Table};
 use crate::{NAMES, ProjectionError};
 
 /// Makes the table of the version that is to be built, where it is not there yet; one that another fold began is thrown away.
-/// Its indexes come when it is full: rows go in twice as fast.
+/// Its indexes come when it is full: rows go in twice as fast. A dry run mends no checkpoint: what is live stays as it is.
 pub(super) async fn prepare<M: ReadModel>(
     transaction: &mut Transaction<'_, Postgres>,
     rebuild: &Rebuild,
 ) -> Result<(), ProjectionError> {
-    LiveVersions::lock_and_align(transaction, M::NAME).await?;
+    match rebuild.dry_run {
+        true => LiveVersions::lock_within_ledger(transaction, M::NAME).await?,
+        false => LiveVersions::lock_and_align(transaction, M::NAME).await?,
+    };
     let known: Option<i32> =
         sqlx::query_scalar("select code_version from projection.checkpoint where name = $1 and version = $2")
             .bind(M::NAME)
