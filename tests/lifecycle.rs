@@ -86,9 +86,10 @@ async fn an_order_that_hangs_is_found_and_brought_to_its_end_by_the_command_line
 
     let stuck = support::eventually("the order to hang", SOON, || {
         let listed = json_of(&instance.run(&["sagas", "--status", "stuck", "--json"]));
-        listed["items"].as_array()?.iter().find(|saga| saga["orderId"] == order.as_str()).cloned()
+        let hangs = |saga: &&serde_json::Value| saga["orderId"] == order.as_str() && saga["step"] == "DEDUCTING_STOCK";
+        listed["items"].as_array()?.iter().find(hangs).cloned()
     });
-    assert_eq!((&stuck["status"], &stuck["step"]), (&"running".into(), &"DEDUCTING_STOCK".into()), "{stuck}");
+    assert_eq!(stuck["status"], "running", "{stuck}");
     let again = instance.run(&["sagas", "resolve", &order, "--retry"]);
     assert_eq!(again.status.code(), Some(1), "{again:?}");
     assert!(String::from_utf8_lossy(&again.stdout).contains("a dead letter failed again"), "{again:?}");

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use messaging::dead_letter::given_up::{GivenUpReader, TAKEN_IN, TakenFor, given_up_topic};
 use messaging::dead_letter::{self, DeadLetter, DeadLetterState, Filter};
-use messaging::{Broker, DEFAULT_CONSUMER_GROUP, OutgoingMessage, Topic};
+use messaging::{Broker, DEFAULT_CONSUMER_GROUP, OutgoingMessage, Topic, property};
 use support::{CONSUMER, GROUP, Trouble, World, order_id, outgoing, unsupported};
 use uuid::Uuid;
 
@@ -19,7 +19,7 @@ fn reader(world: &World) -> GivenUpReader {
 
 fn reader_for(world: &World, consumers: &[&'static str]) -> GivenUpReader {
     let topics = &[Topic::OrderCreate, Topic::StockLock];
-    let consumers = consumers.iter().map(|consumer| TakenFor { consumer, topics }).collect();
+    let consumers = consumers.iter().map(|consumer| TakenFor { consumer, topics, is_quiet_on_replay: true }).collect();
     let interval = Duration::from_millis(10);
     GivenUpReader::new(Arc::new(world.broker.clone()), world.pool.clone(), DEFAULT_CONSUMER_GROUP, consumers, interval)
 }
@@ -116,6 +116,20 @@ async fn a_group_that_can_not_be_read_takes_nothing_from_the_others() {
     assert!(reader_for(&world, &["broken", CONSUMER]).step().await.is_err());
     let consumers: Vec<String> = letters(&world).await.into_iter().map(|letter| letter.consumer).collect();
     assert_eq!(consumers, [CONSUMER]);
+}
+
+#[tokio::test]
+async fn a_copy_that_says_nothing_does_not_stand_for_the_message_itself() {
+    let world = World::new().await;
+    let message = outgoing(Uuid::now_v7(), "0001", 1);
+    let mut copy = message.clone();
+    copy.properties.push((property::REPLAY, "true".to_owned()));
+    give_up(&world, &[copy]).await;
+    assert_eq!(reader(&world).step().await.unwrap(), 1);
+    assert_eq!(letters(&world).await.len(), 0);
+    give_up(&world, &[message]).await;
+    assert_eq!(reader(&world).step().await.unwrap(), 1);
+    assert_eq!(letters(&world).await.len(), 1);
 }
 
 #[tokio::test]

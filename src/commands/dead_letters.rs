@@ -47,7 +47,8 @@ enum DeadLettersCommand {
     /// Apply them after all, key by key in the order they came. `process` does it; this watches.
     Redrive(RedriveArgs),
     /// Make dead letters of what a consumer is missing: messages that were sent and that it passed without a trace. `lag`
-    /// counts them. Redrive or discard them then; a redrive of payment, sms or email does call outside.
+    /// counts them. At most 1000 a call, the oldest first. Redrive or discard them then; a redrive of payment, sms or email does
+    /// call outside.
     TakeIn(TakeInArgs),
     /// Redrives, the newest first.
     Redrives,
@@ -139,7 +140,7 @@ struct TakeInArgs {
     /// Why; kept with it.
     #[arg(long, value_name = "TEXT", required_unless_present = "dry_run")]
     reason: Option<String>,
-    /// Only count them.
+    /// Only count those that one call would take in.
     #[arg(long)]
     dry_run: bool,
     /// Instead: have those that are no longer in the outbox count as lost, so that they are missed no longer.

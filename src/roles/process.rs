@@ -11,7 +11,7 @@ use messaging::dead_letter::redrives::runner::{RedriveConfig, RedriveRunner};
 use messaging::{ConsumerRuntime, INBOX_SCOPE_PREFIX, RuntimeConfig, dead_letter, inbox};
 use processors::commands::RefundRetries;
 use processors::deadlines::{DeadlineConfig, DeadlineParts, DeadlineRunner};
-use processors::handlers::{self, ProcessorParts};
+use processors::handlers::{self, ProcessorParts, QUIET_ON_REPLAY};
 use processors::payment_result;
 use projections::{SagaWatch, SagaWatchConfig};
 use sqlx::PgPool;
@@ -129,7 +129,13 @@ fn redrive_config(config: &Config) -> RedriveConfig {
 
 fn given_up_reader(environment: &Environment) -> GivenUpReader {
     let config = &environment.config;
-    let consumers = consumers_of(config).map(|(consumer, topics)| TakenFor { consumer, topics }).collect();
+    let consumers = consumers_of(config)
+        .map(|(consumer, topics)| TakenFor {
+            consumer,
+            topics,
+            is_quiet_on_replay: QUIET_ON_REPLAY.contains(consumer),
+        })
+        .collect();
     GivenUpReader::new(
         environment.broker.clone(),
         environment.pool.clone(),

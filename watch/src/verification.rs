@@ -38,7 +38,7 @@ pub struct Verification {
     pub checked_at: DateTime<Utc>,
     /// `verify` or `watch`.
     pub made_by: String,
-    /// Those of which all could be judged.
+    /// Those that were judged: by `verify` whole, by the watch in part.
     pub invariants: Vec<String>,
     /// The ledger's last position when it began.
     pub position: i64,

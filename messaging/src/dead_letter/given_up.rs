@@ -42,6 +42,14 @@ pub fn given_up_topic(group: &str) -> String {
 pub struct TakenFor {
     pub consumer: &'static str,
     pub topics: &'static [Topic],
+    /// As its handler: a copy says nothing to it, and must not stand for the message itself.
+    pub is_quiet_on_replay: bool,
+}
+
+impl TakenFor {
+    fn is_no_news(&self, delivery: &Delivery) -> bool {
+        delivery.is_for_another(self.consumer) || (delivery.is_replay() && self.is_quiet_on_replay)
+    }
 }
 
 /// Takes in what the broker gave up for some consumers.
@@ -163,7 +171,7 @@ impl GivenUpReader {
         Ok(taken)
     }
 
-    /// How many became letters: what was applied all the same, or is known, does not.
+    /// How many became letters: what was applied all the same, or is known, does not, nor a replay's copy that says nothing.
     async fn park(&self, consumer: &TakenFor, deliveries: &[Delivery]) -> Result<u64, sqlx::Error> {
         let given_up: Vec<GivenUp> = deliveries.iter().map(|delivery| GivenUp::read(delivery, consumer)).collect();
         let message_ids: Vec<Uuid> = given_up.iter().filter_map(|given_up| given_up.remains.message_id).collect();
@@ -172,7 +180,7 @@ impl GivenUpReader {
         let entries: Vec<Entry<'_>> = deliveries
             .iter()
             .zip(&given_up)
-            .filter(|(_, given_up)| !is_applied(given_up))
+            .filter(|(delivery, given_up)| !consumer.is_no_news(delivery) && !is_applied(given_up))
             .map(|(delivery, given_up)| given_up.entry(delivery))
             .collect();
         park_taken_in(&self.pool, consumer.consumer, &entries).await

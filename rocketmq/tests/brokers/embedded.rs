@@ -53,6 +53,10 @@ impl EmbeddedProcess {
     /// Takes connections and answers nothing, until it is thawed.
     pub fn freeze(&self) {
         signal(self.pid(), libc::SIGSTOP);
+        // Its threads answer until the signal has reached each of them.
+        while !is_frozen(self.pid()) {
+            std::thread::yield_now();
+        }
     }
 
     pub fn thaw(&self) {
@@ -66,6 +70,14 @@ impl EmbeddedProcess {
         let child = this_binary_as("embedded::broker_process", &[(DATA_DIR, data_dir), (PORTS, &ports)]);
         *self.child.lock().unwrap() = Some(child);
     }
+}
+
+/// As far as this system can tell.
+fn is_frozen(pid: u32) -> bool {
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return true };
+    // The state is the word after the name, which is in parentheses; a thread without any has ended.
+    let state = |stat: String| stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T'));
+    threads.flatten().all(|thread| std::fs::read_to_string(thread.path().join("stat")).map_or(true, state))
 }
 
 fn signal(pid: u32, signal: i32) {

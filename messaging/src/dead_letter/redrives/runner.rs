@@ -239,9 +239,7 @@ impl RedriveRunner {
         };
         let mut retries = 0;
         loop {
-            let stop_here = stop.after(retries);
-            pace.turn(stop_here).await;
-            if stop_here.is_cancelled() {
+            if !pace.turn(stop.after(retries)).await {
                 return Ok(());
             }
             match self.apply_next(redrive, &key, handler.as_ref(), &stop.now).await? {
@@ -345,12 +343,14 @@ impl Pace {
         Pace { interval: Duration::from_secs(1) / rate, next: Mutex::new(Instant::now()) }
     }
 
-    async fn turn(&self, stop: &CancellationToken) {
+    /// False where `stop` came first: nobody's turn is later for it.
+    async fn turn(&self, stop: &CancellationToken) -> bool {
         let turn = self.next_turn(Instant::now());
-        tokio::select! {
-            () = tokio::time::sleep_until(turn) => {}
-            () = stop.cancelled() => {}
+        let is_ours = stop.run_until_cancelled(tokio::time::sleep_until(turn)).await.is_some();
+        if !is_ours {
+            self.give_back();
         }
+        is_ours
     }
 
     fn next_turn(&self, now: Instant) -> Instant {
@@ -384,6 +384,17 @@ mod tests {
         let turns: Vec<Instant> = (0..100).map(|_| pace.next_turn(now)).collect();
         assert!(turns.iter().filter(|turn| **turn <= now + Duration::from_secs(1)).count() <= 51);
         assert!(turns[99] >= now + Duration::from_millis(1_900));
+    }
+
+    #[tokio::test]
+    async fn those_who_are_stopped_take_nobody_s_turn() {
+        let (pace, stop) = (Pace::new(1), CancellationToken::new());
+        stop.cancel();
+        let first = Instant::now() - PACE_CREDIT;
+        for _ in 0..100 {
+            assert!(!pace.turn(&stop).await);
+        }
+        assert!(pace.next_turn(Instant::now()) < first + Duration::from_secs(60));
     }
 
     #[test]
