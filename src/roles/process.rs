@@ -130,11 +130,7 @@ fn redrive_config(config: &Config) -> RedriveConfig {
 fn given_up_reader(environment: &Environment) -> GivenUpReader {
     let config = &environment.config;
     let consumers = consumers_of(config)
-        .map(|(consumer, topics)| TakenFor {
-            consumer,
-            topics,
-            is_quiet_on_replay: QUIET_ON_REPLAY.contains(consumer),
-        })
+        .map(|(consumer, topics)| TakenFor { consumer, topics, is_quiet_on_replay: QUIET_ON_REPLAY.contains(consumer) })
         .collect();
     GivenUpReader::new(
         environment.broker.clone(),
