@@ -32,7 +32,7 @@ async fn a_paid_order_is_confirmed_and_told() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_stock_an_order_is_rejected_and_without_payment_it_expires() {
-    let instance = Instance::start(&[("LEDGER__ORDER__EXPIRE_AFTER_SECONDS", "5")]);
+    let instance = Instance::start(&[("LEDGER__ORDER__EXPIRE_AFTER_SECONDS", "12")]);
     let client = instance.client();
     client.put_on_sale(2001, 2).await;
 
@@ -56,8 +56,12 @@ async fn a_cancelled_order_returns_its_stock_and_a_declined_one_may_be_paid_agai
 
     let order = client.place(1, 2001, 2).await;
     client.await_status(&order, &["AWAITING_PAYMENT"], SOON).await;
-    client.pay(&order, "SANDBOX_DECLINE").await;
-    client.await_status(&order, &["PAYING"], SOON).await;
+    let declined = client.pay(&order, "SANDBOX_DECLINE").await;
+    let payment = format!("/v1/payments/{}", declined.body["paymentId"].as_str().unwrap());
+    support::eventually("the payment to be declined", SOON, || {
+        let asked = tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(client.get(&payment)));
+        (asked.body["status"] == "FAILED").then_some(())
+    });
     client.await_status(&order, &["AWAITING_PAYMENT"], SOON).await;
 
     let cancelled = client.post(&format!("/v1/orders/{order}/cancel"), None, serde_json::json!({})).await;

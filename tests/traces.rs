@@ -232,10 +232,13 @@ async fn until_all_are_there(collector: &Collector, trace: &str, hops: &[(&str, 
     let deadline = Instant::now() + SOON;
     loop {
         let spans = collector.of_trace(trace);
-        let missing: Vec<_> = hops
-            .iter()
-            .filter(|(service, name, _)| !spans.iter().any(|span| span.service == *service && span.name == *name))
-            .collect();
+        let of = |hop: usize| spans.iter().filter(move |span| span.service == hops[hop].0 && span.name == hops[hop].1);
+        // One of the same name may be there already, that is below another.
+        let is_there = |hop: usize| match hop.checked_sub(1) {
+            Some(before) => of(hop).any(|span| of(before).any(|parent| parent.id == span.parent)),
+            None => of(hop).next().is_some(),
+        };
+        let missing: Vec<_> = (0..hops.len()).filter(|hop| !is_there(*hop)).map(|hop| hops[hop]).collect();
         if missing.is_empty() {
             return spans;
         }

@@ -31,7 +31,10 @@ async fn a_relay_killed_between_send_and_mark_doubles_what_was_in_flight_and_los
     drop(killed);
 
     broker.set_silent(false);
-    drain(&ledger, &mut ledger.relay(&broker, quick(), "relay-2")).await;
+    ledger.expire_lease().await;
+    // Not so short that it could lose its own, and double more.
+    let steady = RelayConfig { lease_ttl_ms: 600_000, ..quick() };
+    drain(&ledger, &mut ledger.relay(&broker, steady, "relay-2")).await;
 
     let sent = broker.ids();
     let once: HashSet<_> = sent.iter().copied().collect();

@@ -139,7 +139,10 @@ async fn one_of_two_instances_is_active_and_the_other_takes_over() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_projector_that_slept_through_its_lease_writes_nothing() {
     let world = World::selling(100).await;
-    let (mut sleeper, mut other) = (world.projector::<OrderView>(), world.projector::<OrderView>());
+    // So long that it does not think of renewing it meanwhile, however slow the machine.
+    let config = || ProjectorConfig { lease_ttl: Duration::from_secs(600), ..ProjectorConfig::default() };
+    let mut sleeper = world.projector_with::<OrderView>(config());
+    let mut other = world.projector_with::<OrderView>(config());
     world.place(1).await;
     applied_step(&mut sleeper).await;
 

@@ -129,9 +129,9 @@ async fn a_step_that_takes_too_long_is_stuck_and_waiting_for_money_is_not() {
         expires_in(&world, &order_id, 600.0).await;
     }
     project(&world).await;
-    age(&world, 119.0).await;
+    age(&world, 110.0).await;
     assert_eq!(listed(&world, STUCK).await, []);
-    age(&world, 2.0).await;
+    age(&world, 11.0).await;
     let mut expected: Vec<OrderId> =
         steps.iter().enumerate().filter(|(_, (_, stuck))| *stuck).map(|(number, _)| order(number as u32)).collect();
     expected.reverse();

@@ -118,7 +118,8 @@ fn config(redis: &RedisServer) -> RedisCacheConfig {
 /// Waits as long as a busy machine needs, and never leaves Redis alone for long.
 fn patient(redis: &RedisServer) -> RedisStockCache {
     let circuit = CircuitConfig { failure_threshold: 3, open_ms: 10 };
-    RedisStockCache::new(RedisCacheConfig { read_timeout_ms: 5_000, circuit, ..config(redis) }).unwrap()
+    RedisStockCache::new(RedisCacheConfig { read_timeout_ms: 5_000, write_timeout_ms: 5_000, circuit, ..config(redis) })
+        .unwrap()
 }
 
 fn id() -> TicketTypeId {

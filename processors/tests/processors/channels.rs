@@ -98,7 +98,7 @@ impl Office {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let shop = Shop::open(100).await;
         let (smtp, sms) = (SmtpServer::start(), SmsProvider::open().await);
-        let provider = HttpSmsConfig { request_timeout_ms: 200, max_attempts: 1, ..HttpSmsConfig::new(&sms.url) };
+        let provider = HttpSmsConfig { request_timeout_ms: 2_000, max_attempts: 1, ..HttpSmsConfig::new(&sms.url) };
         let parts = ProcessorParts {
             sms: Arc::new(HttpSmsSender::new(provider).unwrap()),
             email: Arc::new(SmtpSender::new(&SmtpConfig::new(smtp.url(), "hello@tickets.example")).unwrap()),

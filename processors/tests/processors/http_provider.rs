@@ -17,7 +17,7 @@ use crate::support::install_crypto;
 
 const API_KEY: &str = "provider-key";
 /// Long enough for an answer on a busy machine, short enough to wait for.
-const TIMEOUT_MS: u64 = 500;
+const TIMEOUT_MS: u64 = 1_500;
 
 /// What the server does with a call.
 #[derive(Clone)]
@@ -47,10 +47,12 @@ impl Bank {
     /// A bank that does this with the calls to come, and the provider that calls it.
     async fn that(script: impl IntoIterator<Item = Does>) -> (Self, HttpProvider) {
         install_crypto();
-        let bank = Self { script: Arc::new(Mutex::new(script.into_iter().collect())), ..Self::default() };
+        let script: Vec<Does> = script.into_iter().collect();
+        let hangs = script.iter().any(|does| matches!(does, Does::Hang | Does::AnswerForever));
+        let bank = Self { script: Arc::new(Mutex::new(script)), ..Self::default() };
         let router = Router::new().fallback(answer).with_state(bank.clone());
         let config = HttpProviderConfig {
-            request_timeout_ms: TIMEOUT_MS,
+            request_timeout_ms: if hangs { TIMEOUT_MS } else { 30_000 },
             max_attempts: 3,
             retry_pause_ms: 1,
             ..HttpProviderConfig::new(format!("{}/v1/payments", serve(router).await), API_KEY)

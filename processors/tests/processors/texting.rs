@@ -50,7 +50,7 @@ async fn a_key_that_is_not_taken_refuses_no_text() {
 async fn a_provider_that_is_silent_or_away_is_unavailable() {
     let provider = SmsProvider::open().await;
     provider.set_silent(true);
-    let silent = sender(&provider).send(&sms()).await.unwrap_err();
+    let silent = sender_within(&provider, 200).send(&sms()).await.unwrap_err();
     assert!(matches!(silent, SendFailure::Unavailable(_)), "{silent}");
 
     let nobody = HttpSmsConfig { max_attempts: 1, ..HttpSmsConfig::new("http://127.0.0.1:1/messages") };
@@ -59,10 +59,14 @@ async fn a_provider_that_is_silent_or_away_is_unavailable() {
 }
 
 fn sender(provider: &SmsProvider) -> HttpSmsSender {
+    sender_within(provider, 30_000)
+}
+
+fn sender_within(provider: &SmsProvider, request_timeout_ms: u64) -> HttpSmsSender {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let config = HttpSmsConfig {
         api_key: Some("sms-key".to_owned()),
-        request_timeout_ms: 200,
+        request_timeout_ms,
         retry_pause_ms: 1,
         ..HttpSmsConfig::new(&provider.url)
     };

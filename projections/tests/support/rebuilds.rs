@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, dead_code)]
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use projections::rebuild::{self, last, resume_or_request};
@@ -40,17 +40,22 @@ pub async fn begin_and_kill_after(world: &World, ranges: usize) -> i64 {
     let claim = rebuilder.claim("orders").await.unwrap().expect("nobody else's");
     request(world, "orders", false).await;
     let from = last(&world.pool, "orders").await.unwrap().unwrap().position;
-    let seen = Arc::new(AtomicUsize::new(0));
-    let watched = seen.clone();
+    let (seen, is_dead) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+    let (watched, may_go_on) = (seen.clone(), is_dead.clone());
     let dying = tokio::spawn(async move {
         let watch = move |_: &Rebuild| {
-            watched.fetch_add(1, Ordering::SeqCst);
+            let is_far_enough = watched.fetch_add(1, Ordering::SeqCst) >= ranges;
+            // It comes no further before it is killed.
+            while is_far_enough && !may_go_on.load(Ordering::SeqCst) {
+                tokio::task::block_in_place(|| std::thread::sleep(Duration::from_millis(5)));
+            }
         };
         rebuilder.carry_out(claim, &watch, &CancellationToken::new()).await
     });
     // It is told once before the first range.
     eventually("some ranges are built", || async { seen.load(Ordering::SeqCst) > ranges }).await;
     dying.abort();
+    is_dead.store(true, Ordering::SeqCst);
     assert!(dying.await.unwrap_err().is_cancelled(), "it was over too soon");
     pool.close().await;
     from

@@ -36,13 +36,13 @@ async fn a_send_to_a_broker_that_hangs_fails_after_its_time_out() {
         let took = hung.await.send().await;
 
         let timeout = Duration::from_millis(send_message_timeout_ms);
-        assert!(took >= timeout && took < timeout * 2 + Duration::from_millis(500), "{timeout:?}: {took:?}");
+        assert!(took >= timeout && took < timeout + Duration::from_millis(1_600), "{timeout:?}: {took:?}");
     }
 }
 
 #[tokio::test]
 async fn a_send_that_fails_is_tried_again_as_often_as_configured() {
-    let pause_ms = 700;
+    let pause_ms = 1_500;
     let mut took = Vec::new();
     for retry_times_when_send_failed in [0, 3] {
         let hung = Hung::with(RocketMqConfig {
@@ -54,9 +54,9 @@ async fn a_send_that_fails_is_tried_again_as_often_as_configured() {
         });
         took.push(hung.await.send().await);
     }
-    // Each further attempt comes after a pause of its own.
-    assert!(took[0] < Duration::from_millis(pause_ms), "{took:?}");
-    assert!(took[1] >= took[0] + 3 * Duration::from_millis(pause_ms), "{took:?}");
+    // Without further attempts there is no pause; each further one comes after its own.
+    assert!(took[0] < Duration::from_millis(300 + pause_ms), "{took:?}");
+    assert!(took[1] >= Duration::from_millis(300 + 3 * pause_ms), "{took:?}");
 }
 
 /// A broker that takes connections and answers nothing any more, and a producer that has sent to it before.

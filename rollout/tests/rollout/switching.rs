@@ -10,7 +10,7 @@ use crate::support::{Shop, mode_of, policy};
 #[tokio::test]
 async fn while_the_circuit_is_open_new_orders_go_around_the_broker() {
     let shop = Shop::open(1).await;
-    let (rollout, mut watcher) = shop.process().await;
+    let (rollout, mut watcher) = shop.process_with(|thresholds| thresholds.recover_after_ms = 2_000).await;
     let (other, mut other_watcher) = shop.process().await;
     shop.report_circuit("open").await;
     watcher.step().await.unwrap();
