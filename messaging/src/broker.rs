@@ -172,6 +172,11 @@ impl Delivery {
     pub fn is_replay(&self) -> bool {
         is_replay(&self.properties)
     }
+
+    /// A replay for another consumer, or any where this one stays quiet on them: acknowledged unread, and no letter.
+    pub(crate) fn is_no_news(&self, consumer: &str, is_quiet_on_replay: bool) -> bool {
+        self.is_for_another(consumer) || (is_quiet_on_replay && self.is_replay())
+    }
 }
 
 /// Why a broker could not do what it was asked.

@@ -187,17 +187,12 @@ impl ConsumerRuntime {
         if !self.offsets.track(&delivery.queue, delivery.offset) {
             return;
         }
-        if self.is_no_news(&delivery) {
+        if delivery.is_no_news(self.handler.name(), self.handler.is_quiet_on_replay()) {
             // Acknowledged with the rest, and nothing else.
             self.offsets.settle(&delivery.queue, delivery.offset);
             return;
         }
         self.backlog.push(Work::new(delivery));
-    }
-
-    /// A replay for another consumer, or any where this one stays quiet on them.
-    fn is_no_news(&self, delivery: &Delivery) -> bool {
-        delivery.is_for_another(self.handler.name()) || (delivery.is_replay() && self.handler.is_quiet_on_replay())
     }
 
     /// Makes rows of those whose key has undelivered dead letters, and gives back those whose key is free.

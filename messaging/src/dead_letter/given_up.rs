@@ -46,12 +46,6 @@ pub struct TakenFor {
     pub is_quiet_on_replay: bool,
 }
 
-impl TakenFor {
-    fn is_no_news(&self, delivery: &Delivery) -> bool {
-        delivery.is_for_another(self.consumer) || (delivery.is_replay() && self.is_quiet_on_replay)
-    }
-}
-
 /// Takes in what the broker gave up for some consumers.
 pub struct GivenUpReader {
     broker: Arc<dyn Broker>,
@@ -180,7 +174,8 @@ impl GivenUpReader {
         let entries: Vec<Entry<'_>> = deliveries
             .iter()
             .zip(&given_up)
-            .filter(|(delivery, given_up)| !consumer.is_no_news(delivery) && !is_applied(given_up))
+            .filter(|(delivery, _)| !delivery.is_no_news(consumer.consumer, consumer.is_quiet_on_replay))
+            .filter(|(_, given_up)| !is_applied(given_up))
             .map(|(delivery, given_up)| given_up.entry(delivery))
             .collect();
         park_taken_in(&self.pool, consumer.consumer, &entries).await
